@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that can run out.
+//!
+//! The kernel's vectors and the host's have nothing in common but their idea. Logic that must keep
+//! things of a number not known beforehand is generic over a [`Heap`], which says what a vector is
+//! here; every growth can fail, and failure is an ordinary error.
+
+use core::ops::DerefMut;
+
+/// There was no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// A growable array whose growth can fail.
+pub trait List<T>: Default + DerefMut<Target = [T]> {
+    /// Appends `value`.
+    fn try_push(&mut self, value: T) -> Result<(), OutOfMemory>;
+
+    /// Removes the last element and returns it.
+    fn pop(&mut self) -> Option<T>;
+}
+
+/// Where memory comes from.
+pub trait Heap {
+    /// The growable array of this heap.
+    type List<T>: List<T>;
+}
+
+/// The host's heap, for tests and user-space programs.
+#[cfg(test)]
+pub struct StdHeap;
+
+#[cfg(test)]
+impl Heap for StdHeap {
+    type List<T> = std::vec::Vec<T>;
+}
+
+#[cfg(test)]
+impl<T> List<T> for std::vec::Vec<T> {
+    fn try_push(&mut self, value: T) -> Result<(), OutOfMemory> {
+        self.try_reserve(1).map_err(|_| OutOfMemory)?;
+        self.push(value);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        std::vec::Vec::pop(self)
+    }
+}

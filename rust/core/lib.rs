@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! THOP's pure logic.
+//!
+//! Everything here is safe Rust that knows nothing of the kernel: it allocates only through
+//! [`heap::Heap`], reads no clock, and cannot panic on data from the wire. The kernel modules
+//! compile it as it stands; on the host it is an ordinary crate with unit and property tests.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`addr`] | endpoints, connection keys, the XOR hash |
+//! | [`checksum`] | the Internet checksum and its incremental update |
+//! | [`packet`] | IPv4 and TCP headers: reading, writing, rewriting |
+//! | [`http`] | the request head, incrementally |
+//! | [`config`] | the configuration grammar and the choice of a pool |
+//! | [`wire`] | THOP messages |
+//! | [`flow`] | the life of a handed-over connection at the switch |
+//! | [`deadline`] | a queue of things to do later |
+//! | [`heap`] | fallible memory, supplied by the user of this crate |
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod addr;
+pub mod checksum;
+pub mod config;
+pub mod deadline;
+pub mod flow;
+pub mod heap;
+pub mod http;
+pub mod packet;
+pub mod wire;
