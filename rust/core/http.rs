@@ -1,1 +1,1338 @@
 // SPDX-License-Identifier: GPL-2.0
+
+//! The HTTP/1.x request head, octet by octet.
+//!
+//! The parser is told the stream in whatever pieces it arrives and keeps nothing of it but where
+//! things are; the octets stay with the caller. The result depends only on the octets, never on
+//! how they were cut.
+//!
+//! The grammar is that of RFC 9112 (message syntax), with RFC 9110 for fields and methods and
+//! RFC 3986 for hosts. The switch and the server behind it must not understand a head differently,
+//! so that whatever could be taken in two ways is refused:
+//!
+//! - A line ends with CRLF, or with a bare LF (RFC 9112, 2.2); a CR anywhere else is an error.
+//! - There is exactly one space between the parts of the request line (3), and none before the
+//!   colon of a field (5.1). Folded lines are refused (5.2).
+//! - Of the four forms of the target (3.2), `*` goes only with OPTIONS, `host:port` and CONNECT
+//!   only with each other, and an absolute target has a host and no user information.
+//! - An HTTP/1.1 request has one Host field, an HTTP/1.0 request at most one (3.2).
+//! - Content-Length is one number; repetitions must agree (6.3). It does not go together with
+//!   Transfer-Encoding, nor does HTTP/1.0 (6.1).
+//!
+//! The value of Transfer-Encoding is left to the server, for the switch has no need to find the
+//! end of a body.
+
+use core::fmt;
+
+/// How many empty lines may precede the request line.
+///
+/// RFC 9112, 2.2 wants at least one to be ignored, for the sake of clients that send a line end
+/// too many behind the body of a POST.
+const LEADING_LINES: u8 = 4;
+
+/// The greatest port number.
+const PORT_MAX: u64 = 65535;
+
+/// How far the parser has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The head has not ended yet.
+    NeedMore,
+    /// The head has ended.
+    Complete,
+}
+
+/// A piece of the stream, in octets from the stream's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Where the piece begins.
+    pub start: u32,
+    /// How long it is.
+    pub len: u32,
+}
+
+impl Span {
+    const EMPTY: Self = Self { start: 0, len: 0 };
+
+    /// Makes the span end before position `end`.
+    #[inline]
+    fn end_at(&mut self, end: u32) {
+        self.len = end.saturating_sub(self.start);
+    }
+}
+
+/// What a request head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// What is to be done.
+    pub method: Method,
+    /// The version of the protocol.
+    pub version: Version,
+    /// The request target, as it stands.
+    pub target: Span,
+    /// The path of the target, without the query; empty if the target has none.
+    pub path: Span,
+    /// The host without its port: that of an absolute target, else that of the Host field. An IPv6
+    /// address keeps its brackets. A Host field may well be empty.
+    pub host: Option<Span>,
+    /// Octets of the head from the stream's start, with `leading` and the empty line at its end.
+    pub len: u32,
+    /// Octets of the empty lines before the request line.
+    pub leading: u32,
+}
+
+/// A request method (RFC 9110, 9.3, and RFC 5789).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD.
+    Head,
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// DELETE.
+    Delete,
+    /// CONNECT.
+    Connect,
+    /// OPTIONS.
+    Options,
+    /// TRACE.
+    Trace,
+    /// PATCH.
+    Patch,
+    /// Any other token.
+    Other,
+}
+
+impl Method {
+    /// Whether doing it twice has the effect of doing it once (RFC 9110, 9.2.2).
+    pub const fn is_idempotent(self) -> bool {
+        match self {
+            Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options | Self::Trace => true,
+            Self::Post | Self::Connect | Self::Patch | Self::Other => false,
+        }
+    }
+
+    /// The method whose octets are these, packed by [`pack`].
+    ///
+    /// Of a name longer than a word only the end is there. As a token has no NUL, its first octet
+    /// is not zero then, and it cannot be mistaken for one of these, all shorter than a word.
+    const fn of(word: u64) -> Self {
+        const GET: u64 = pack(b"GET");
+        const HEAD: u64 = pack(b"HEAD");
+        const POST: u64 = pack(b"POST");
+        const PUT: u64 = pack(b"PUT");
+        const DELETE: u64 = pack(b"DELETE");
+        const CONNECT: u64 = pack(b"CONNECT");
+        const OPTIONS: u64 = pack(b"OPTIONS");
+        const TRACE: u64 = pack(b"TRACE");
+        const PATCH: u64 = pack(b"PATCH");
+        match word {
+            GET => Self::Get,
+            HEAD => Self::Head,
+            POST => Self::Post,
+            PUT => Self::Put,
+            DELETE => Self::Delete,
+            CONNECT => Self::Connect,
+            OPTIONS => Self::Options,
+            TRACE => Self::Trace,
+            PATCH => Self::Patch,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A version of the protocol that is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+/// Why a head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// It is longer than allowed.
+    TooLarge,
+    /// It is not HTTP.
+    Malformed(Reason),
+    /// It is of another version of HTTP.
+    Version,
+}
+
+impl Error {
+    /// The status code that tells the client.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::TooLarge => 431,
+            Self::Malformed(_) => 400,
+            Self::Version => 505,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("head too large"),
+            Self::Malformed(reason) => reason.fmt(f),
+            Self::Version => f.write_str("HTTP version not supported"),
+        }
+    }
+}
+
+/// What is wrong with a malformed head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Too many empty lines before the request line.
+    LeadingLines,
+    /// The method is not a token followed by a space.
+    Method,
+    /// The target is none, or not one for the method.
+    Target,
+    /// What follows the target is no version.
+    Version,
+    /// A CR without LF.
+    BareCarriageReturn,
+    /// A line begins with whitespace, as if to continue the one before.
+    Folding,
+    /// A field has no name.
+    EmptyName,
+    /// The name of a field is not a token followed by a colon.
+    Name,
+    /// There is whitespace in the name of a field or behind it.
+    WhitespaceBeforeColon,
+    /// There is a control character in the value of a field.
+    Value,
+    /// The value of Host is not a host with or without a port.
+    Host,
+    /// There are several Host fields.
+    SeveralHosts,
+    /// There is no Host field in an HTTP/1.1 request.
+    MissingHost,
+    /// The value of Content-Length is not one number, or too great a one.
+    ContentLength,
+    /// There are several Content-Length fields that do not agree.
+    DifferingContentLength,
+    /// There are both Content-Length and Transfer-Encoding.
+    LengthAndEncoding,
+    /// There is a Transfer-Encoding in an HTTP/1.0 request.
+    EncodingInHttp10,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LeadingLines => "too many empty lines before the request",
+            Self::Method => "bad method",
+            Self::Target => "bad request target",
+            Self::Version => "bad HTTP version",
+            Self::BareCarriageReturn => "bare CR",
+            Self::Folding => "folded line",
+            Self::EmptyName => "empty field name",
+            Self::Name => "bad field name",
+            Self::WhitespaceBeforeColon => "whitespace before colon",
+            Self::Value => "control character in field value",
+            Self::Host => "bad Host",
+            Self::SeveralHosts => "several Host fields",
+            Self::MissingHost => "missing Host",
+            Self::ContentLength => "bad Content-Length",
+            Self::DifferingContentLength => "differing Content-Length fields",
+            Self::LengthAndEncoding => "Content-Length together with Transfer-Encoding",
+            Self::EncodingInHttp10 => "Transfer-Encoding in HTTP/1.0",
+        })
+    }
+}
+
+/// Octets as one number, the last of them lowest.
+const fn pack(octets: &[u8]) -> u64 {
+    let mut word = 0;
+    let mut rest = octets;
+    while let [first, after @ ..] = rest {
+        word = push(word, *first);
+        rest = after;
+    }
+    word
+}
+
+/// `word` with another octet behind it; the octets in front are lost when there are too many.
+#[inline]
+const fn push(word: u64, octet: u8) -> u64 {
+    (word << 8) | octet as u64
+}
+
+/// `number` with another decimal digit behind it, if `digit` is one and the result is not too big.
+#[inline]
+fn push_digit(number: u64, digit: u8) -> Option<u64> {
+    if !digit.is_ascii_digit() {
+        return None;
+    }
+    number
+        .checked_mul(10)?
+        .checked_add(u64::from(digit.wrapping_sub(b'0')))
+}
+
+/// The sets of octets that the grammar is made of, each a bit in [`CLASSES`].
+mod class {
+    /// `tchar` (RFC 9110, 5.6.2).
+    pub(super) const TOKEN: u8 = 1;
+    /// Value of a field: visible characters, obs-text, space and tab (RFC 9110, 5.5).
+    pub(super) const VALUE: u8 = 2;
+    /// Target: visible characters and obs-text. RFC 3986 has fewer; clients send more.
+    pub(super) const TARGET: u8 = 4;
+    /// Target, up to the query.
+    pub(super) const PATH: u8 = 8;
+    /// A host's name or IPv4 address: `unreserved`, `sub-delims` and `%` (RFC 3986, 3.2.2).
+    pub(super) const HOST: u8 = 16;
+    /// A URI's scheme, after the first letter (RFC 3986, 3.1).
+    pub(super) const SCHEME: u8 = 32;
+}
+
+/// Which sets each octet is in.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut i = 0;
+    while i < classes.len() {
+        let octet = i as u8;
+        let mut set = 0;
+        if octet.is_ascii_alphanumeric() {
+            set |= class::TOKEN | class::HOST | class::SCHEME;
+        }
+        if matches!(
+            octet,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+'
+        ) || matches!(octet, b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+        {
+            set |= class::TOKEN;
+        }
+        if matches!(octet, b'-' | b'.' | b'_' | b'~' | b'%')
+            || matches!(octet, b'!' | b'$' | b'&' | b'\'' | b'(' | b')')
+            || matches!(octet, b'*' | b'+' | b',' | b';' | b'=')
+        {
+            set |= class::HOST;
+        }
+        if matches!(octet, b'+' | b'-' | b'.') {
+            set |= class::SCHEME;
+        }
+        if matches!(octet, b'\t' | b' '..=b'~' | 0x80..) {
+            set |= class::VALUE;
+        }
+        if matches!(octet, b'!'..=b'~' | 0x80..) {
+            set |= class::TARGET;
+        }
+        if matches!(octet, b'!'..=b'~' | 0x80..) && !matches!(octet, b'?' | b'#') {
+            set |= class::PATH;
+        }
+        classes[i] = set;
+        i += 1;
+    }
+    classes
+};
+
+/// Whether `octet` is in one of `sets`.
+#[inline]
+fn is(octet: u8, sets: u8) -> bool {
+    // Cannot fail: the table has an entry for every octet.
+    CLASSES[usize::from(octet)] & sets != 0
+}
+
+/// What the next octet belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The request line or an empty line before it.
+    Start,
+    /// The LF of an empty line before the request line.
+    LeadingLineFeed,
+    /// The method, of which there is an octet already.
+    Method,
+    /// The target, of which there is nothing yet.
+    Target,
+    /// The end of the target `*`.
+    AfterAsterisk,
+    /// The scheme of an absolute target.
+    Scheme,
+    /// The first slash behind the scheme.
+    FirstSlash,
+    /// The second slash behind the scheme.
+    SecondSlash,
+    /// The host and port of an absolute target.
+    Authority,
+    /// The host and port of CONNECT.
+    Tunnel,
+    /// The path of the target.
+    Path,
+    /// The query of the target.
+    Query,
+    /// The version.
+    Version,
+    /// The end of the request line.
+    AfterVersion,
+    /// The LF behind the request line or a field.
+    LineFeed,
+    /// A field or the end of the head.
+    Line,
+    /// The name of a field, so far that of `Parser::field`.
+    KnownName,
+    /// The name of a field that does not matter.
+    OtherName,
+    /// The value of a field that does not matter.
+    Value,
+    /// Whitespace before the value of Host.
+    BeforeHost,
+    /// The value of Host.
+    Host,
+    /// Whitespace behind the value of Host.
+    AfterHost,
+    /// Whitespace before the value of Content-Length.
+    BeforeLength,
+    /// The value of Content-Length.
+    Length,
+    /// Whitespace behind the value of Content-Length.
+    AfterLength,
+    /// The LF at the end of the head.
+    LastLineFeed,
+}
+
+/// How much of a host and port there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HostPart {
+    /// Nothing.
+    Start,
+    /// A part of a name or IPv4 address.
+    Name,
+    /// The opening bracket of an IPv6 address.
+    Bracket,
+    /// A part of an IPv6 address.
+    Literal,
+    /// An address with both brackets.
+    Closed,
+    /// A host and a colon.
+    Colon,
+    /// A host, a colon and a part of a number.
+    Port,
+}
+
+/// A field that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Host,
+    ContentLength,
+    TransferEncoding,
+}
+
+impl Field {
+    /// The one field whose name begins with this octet.
+    #[inline]
+    const fn of(first: u8) -> Option<Self> {
+        match first {
+            b'h' | b'H' => Some(Self::Host),
+            b'c' | b'C' => Some(Self::ContentLength),
+            b't' | b'T' => Some(Self::TransferEncoding),
+            _ => None,
+        }
+    }
+
+    /// Its name in lower case.
+    #[inline]
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Host => b"host",
+            Self::ContentLength => b"content-length",
+            Self::TransferEncoding => b"transfer-encoding",
+        }
+    }
+}
+
+/// Incremental parser of the HTTP/1.x request head (RFC 9112).
+#[derive(Clone, Debug)]
+pub struct Parser {
+    /// What is known of the head.
+    head: Head,
+    /// What was read of the method, the version, a port, or a Content-Length, one at a time.
+    word: u64,
+    /// The Content-Length, if `has_length`.
+    length: u64,
+    /// The host that was read last, be it of the target or of the Host field.
+    host: Span,
+    /// Most octets the head may have.
+    limit: u32,
+    /// Octets looked at.
+    fed: u32,
+    state: State,
+    /// Empty lines before the request line, then octets of the version, then those of a known name.
+    count: u8,
+    /// In [`State::KnownName`]: whose name.
+    field: Field,
+    host_part: HostPart,
+    has_host: bool,
+    has_length: bool,
+    has_encoding: bool,
+    /// What [`Self::feed`] returned last.
+    outcome: Result<Progress, Error>,
+}
+
+impl Parser {
+    /// A parser of a head of at most `limit` octets.
+    pub const fn new(limit: u32) -> Self {
+        Self {
+            head: Head {
+                method: Method::Other,
+                version: Version::Http10,
+                target: Span::EMPTY,
+                path: Span::EMPTY,
+                host: None,
+                len: 0,
+                leading: 0,
+            },
+            word: 0,
+            length: 0,
+            host: Span::EMPTY,
+            limit,
+            fed: 0,
+            state: State::Start,
+            count: 0,
+            field: Field::Host,
+            host_part: HostPart::Start,
+            has_host: false,
+            has_length: false,
+            has_encoding: false,
+            outcome: Ok(Progress::NeedMore),
+        }
+    }
+
+    /// Feeds the next octets of the stream: those right behind the ones fed before.
+    ///
+    /// Stops at the end of the head; octets behind it are not looked at. Once the head is complete
+    /// or refused, so it stays.
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<Progress, Error> {
+        if self.outcome == Ok(Progress::NeedMore) {
+            self.outcome = self.advance(chunk);
+        }
+        self.outcome
+    }
+
+    /// What the head says, once it is complete.
+    pub fn head(&self) -> Option<&Head> {
+        match self.outcome {
+            Ok(Progress::Complete) => Some(&self.head),
+            Ok(Progress::NeedMore) | Err(_) => None,
+        }
+    }
+
+    /// Octets looked at so far, among them one that was refused.
+    pub fn fed(&self) -> u32 {
+        self.fed
+    }
+
+    fn advance(&mut self, chunk: &[u8]) -> Result<Progress, Error> {
+        let room = self.limit.saturating_sub(self.fed) as usize;
+        let mut rest = chunk.get(..room).unwrap_or(chunk);
+        let too_large = chunk.len() > room;
+        loop {
+            // Most octets belong to something long that changes nothing until it ends.
+            let sets = match self.state {
+                State::Value => class::VALUE,
+                State::OtherName => class::TOKEN,
+                State::Path => class::PATH,
+                State::Query => class::TARGET,
+                _ => 0,
+            };
+            if sets != 0 {
+                let run = rest.iter().take_while(|octet| is(**octet, sets)).count();
+                rest = rest.get(run..).unwrap_or(&[]);
+                // Cannot overflow: the run is within the limit, which is a u32.
+                self.fed = self.fed.saturating_add(run as u32);
+            }
+            let Some((octet, after)) = rest.split_first() else {
+                break;
+            };
+            rest = after;
+            let at = self.fed;
+            self.fed = at.saturating_add(1);
+            if self.step(*octet, at)? == Progress::Complete {
+                return Ok(Progress::Complete);
+            }
+        }
+        if too_large {
+            return Err(Error::TooLarge);
+        }
+        Ok(Progress::NeedMore)
+    }
+
+    /// Looks at the octet at position `at`.
+    fn step(&mut self, octet: u8, at: u32) -> Result<Progress, Error> {
+        let next = match self.state {
+            State::Start => match octet {
+                b'\r' => Ok(State::LeadingLineFeed),
+                b'\n' => self.leading_line(at),
+                _ if is(octet, class::TOKEN) => {
+                    self.word = push(0, octet);
+                    Ok(State::Method)
+                }
+                _ => Err(Reason::Method),
+            },
+            State::LeadingLineFeed => match octet {
+                b'\n' => self.leading_line(at),
+                _ => Err(Reason::BareCarriageReturn),
+            },
+            State::Method => match octet {
+                b' ' => {
+                    self.head.method = Method::of(self.word);
+                    self.head.target.start = self.fed;
+                    Ok(State::Target)
+                }
+                _ if is(octet, class::TOKEN) => {
+                    self.word = push(self.word, octet);
+                    Ok(State::Method)
+                }
+                _ => Err(Reason::Method),
+            },
+            State::Target
+            | State::AfterAsterisk
+            | State::Scheme
+            | State::FirstSlash
+            | State::SecondSlash
+            | State::Authority
+            | State::Tunnel
+            | State::Path
+            | State::Query => self.target(octet, at),
+            State::Version => return self.version(octet),
+            State::AfterVersion => match octet {
+                b'\r' | b'\n' => Ok(Self::end_line(octet)),
+                _ => Err(Reason::Version),
+            },
+            State::LineFeed => match octet {
+                b'\n' => Ok(State::Line),
+                _ => Err(Reason::BareCarriageReturn),
+            },
+            State::Line => match octet {
+                b'\r' => Ok(State::LastLineFeed),
+                b'\n' => return self.complete(),
+                b' ' | b'\t' => Err(Reason::Folding),
+                b':' => Err(Reason::EmptyName),
+                _ if !is(octet, class::TOKEN) => Err(Reason::Name),
+                _ => Ok(match Field::of(octet) {
+                    Some(field) => {
+                        self.field = field;
+                        self.count = 1;
+                        State::KnownName
+                    }
+                    None => State::OtherName,
+                }),
+            },
+            State::KnownName | State::OtherName => self.name(octet),
+            State::Value => match octet {
+                b'\r' | b'\n' => Ok(Self::end_line(octet)),
+                _ if is(octet, class::VALUE) => Ok(State::Value),
+                _ => Err(Reason::Value),
+            },
+            State::BeforeHost => match octet {
+                b' ' | b'\t' => Ok(State::BeforeHost),
+                _ => self.host_value(octet, at),
+            },
+            State::Host => self.host_value(octet, at),
+            State::AfterHost => match octet {
+                b' ' | b'\t' => Ok(State::AfterHost),
+                b'\r' | b'\n' => Ok(Self::end_line(octet)),
+                _ => Err(Reason::Host),
+            },
+            State::BeforeLength => match octet {
+                b' ' | b'\t' => Ok(State::BeforeLength),
+                // There must be a digit, and so a line end here is refused, too.
+                _ => self.length_digit(octet),
+            },
+            State::Length => match octet {
+                b' ' | b'\t' => self.end_length().map(|()| State::AfterLength),
+                b'\r' | b'\n' => self.end_length().map(|()| Self::end_line(octet)),
+                _ => self.length_digit(octet),
+            },
+            State::AfterLength => match octet {
+                b' ' | b'\t' => Ok(State::AfterLength),
+                b'\r' | b'\n' => Ok(Self::end_line(octet)),
+                _ => Err(Reason::ContentLength),
+            },
+            State::LastLineFeed => match octet {
+                b'\n' => return self.complete(),
+                _ => Err(Reason::BareCarriageReturn),
+            },
+        };
+        self.state = next.map_err(Error::Malformed)?;
+        Ok(Progress::NeedMore)
+    }
+
+    /// What follows the CR or LF at the end of a line.
+    #[inline]
+    fn end_line(octet: u8) -> State {
+        if octet == b'\n' {
+            State::Line
+        } else {
+            State::LineFeed
+        }
+    }
+
+    /// Takes note of an empty line before the request line, whose LF is at `at`.
+    fn leading_line(&mut self, at: u32) -> Result<State, Reason> {
+        if self.count >= LEADING_LINES {
+            return Err(Reason::LeadingLines);
+        }
+        self.count = self.count.saturating_add(1);
+        self.head.leading = at.saturating_add(1);
+        Ok(State::Start)
+    }
+
+    /// The next octet of the target or the space behind it.
+    fn target(&mut self, octet: u8, at: u32) -> Result<State, Reason> {
+        // A line that ends here is a request of HTTP/0.9, at best.
+        if matches!(octet, b'\r' | b'\n') && self.state != State::Target {
+            return Err(Reason::Version);
+        }
+        match (self.state, octet) {
+            (State::Target, _) => match octet {
+                _ if self.head.method == Method::Connect => {
+                    self.host_part = HostPart::Start;
+                    self.authority(octet, at)
+                        .then_some(State::Tunnel)
+                        .ok_or(Reason::Target)
+                }
+                b'/' => {
+                    self.head.path.start = at;
+                    Ok(State::Path)
+                }
+                b'*' => Ok(State::AfterAsterisk),
+                _ if octet.is_ascii_alphabetic() => Ok(State::Scheme),
+                _ => Err(Reason::Target),
+            },
+            (State::AfterAsterisk, b' ') => Ok(self.end_target(at)),
+            (State::Scheme, b':') => Ok(State::FirstSlash),
+            (State::Scheme, _) if is(octet, class::SCHEME) => Ok(State::Scheme),
+            (State::FirstSlash, b'/') => Ok(State::SecondSlash),
+            (State::SecondSlash, b'/') => {
+                self.host_part = HostPart::Start;
+                Ok(State::Authority)
+            }
+            (State::Authority, b' ' | b'/' | b'?' | b'#') => {
+                // An http URI without a host is invalid (RFC 9110, 4.2.1).
+                if !self.end_authority(at) || self.host.len == 0 {
+                    return Err(Reason::Target);
+                }
+                self.head.host = Some(self.host);
+                self.head.path.start = at;
+                Ok(match octet {
+                    b' ' => self.end_target(at),
+                    b'/' => State::Path,
+                    _ => State::Query,
+                })
+            }
+            (State::Authority, _) if self.authority(octet, at) => Ok(State::Authority),
+            (State::Tunnel, b' ') => {
+                // There must be a port (RFC 9110, 9.3.6). The host is that of the Host field.
+                if self.host_part != HostPart::Port || self.host.len == 0 {
+                    return Err(Reason::Target);
+                }
+                Ok(self.end_target(at))
+            }
+            (State::Tunnel, _) if self.authority(octet, at) => Ok(State::Tunnel),
+            (State::Path, b' ') => {
+                self.head.path.end_at(at);
+                Ok(self.end_target(at))
+            }
+            // There should be no fragment; if there is, it is not part of the path.
+            (State::Path, b'?' | b'#') => {
+                self.head.path.end_at(at);
+                Ok(State::Query)
+            }
+            (State::Query, b' ') => Ok(self.end_target(at)),
+            (state @ (State::Path | State::Query), _) if is(octet, class::TARGET) => Ok(state),
+            _ => Err(Reason::Target),
+        }
+    }
+
+    /// The target ends before `at`.
+    fn end_target(&mut self, at: u32) -> State {
+        self.head.target.end_at(at);
+        self.word = 0;
+        self.count = 0;
+        State::Version
+    }
+
+    /// The next octet of the version.
+    fn version(&mut self, octet: u8) -> Result<Progress, Error> {
+        const HTTP10: u64 = pack(b"HTTP/1.0");
+        const HTTP11: u64 = pack(b"HTTP/1.1");
+        let fits = match self.count {
+            0 => octet == b'H',
+            1 | 2 => octet == b'T',
+            3 => octet == b'P',
+            4 => octet == b'/',
+            6 => octet == b'.',
+            _ => octet.is_ascii_digit(),
+        };
+        if !fits {
+            return Err(Error::Malformed(Reason::Version));
+        }
+        self.word = push(self.word, octet);
+        self.count = self.count.saturating_add(1);
+        if self.count < 8 {
+            return Ok(Progress::NeedMore);
+        }
+        self.head.version = match self.word {
+            HTTP10 => Version::Http10,
+            HTTP11 => Version::Http11,
+            _ => return Err(Error::Version),
+        };
+        // This waits for the version so that the preface of HTTP/2, which begins with
+        // `PRI * HTTP/2.0` (RFC 9113, 3.4), is told that it is the version that is wrong.
+        let asterisk = self.head.target.len == 1 && self.head.path.len == 0;
+        if asterisk && self.head.method != Method::Options {
+            return Err(Error::Malformed(Reason::Target));
+        }
+        self.state = State::AfterVersion;
+        Ok(Progress::NeedMore)
+    }
+
+    /// The next octet of a field's name or the colon behind it.
+    fn name(&mut self, octet: u8) -> Result<State, Reason> {
+        match octet {
+            b':' => {
+                let known = self.field.name().len() == usize::from(self.count);
+                if self.state == State::KnownName && known {
+                    self.begin_value()
+                } else {
+                    Ok(State::Value)
+                }
+            }
+            b' ' | b'\t' => Err(Reason::WhitespaceBeforeColon),
+            _ if !is(octet, class::TOKEN) => Err(Reason::Name),
+            _ => {
+                let expected = self.field.name().get(usize::from(self.count));
+                if self.state == State::KnownName && expected == Some(&octet.to_ascii_lowercase()) {
+                    self.count = self.count.saturating_add(1);
+                    Ok(State::KnownName)
+                } else {
+                    Ok(State::OtherName)
+                }
+            }
+        }
+    }
+
+    /// The value of `field` begins.
+    fn begin_value(&mut self) -> Result<State, Reason> {
+        match self.field {
+            Field::Host => {
+                if self.has_host {
+                    return Err(Reason::SeveralHosts);
+                }
+                self.has_host = true;
+                self.host_part = HostPart::Start;
+                Ok(State::BeforeHost)
+            }
+            Field::ContentLength => {
+                if self.has_encoding {
+                    return Err(Reason::LengthAndEncoding);
+                }
+                self.word = 0;
+                Ok(State::BeforeLength)
+            }
+            Field::TransferEncoding => {
+                if self.has_length {
+                    return Err(Reason::LengthAndEncoding);
+                }
+                if self.head.version == Version::Http10 {
+                    return Err(Reason::EncodingInHttp10);
+                }
+                self.has_encoding = true;
+                Ok(State::Value)
+            }
+        }
+    }
+
+    /// The next octet of the value of Host, or what ends it.
+    fn host_value(&mut self, octet: u8, at: u32) -> Result<State, Reason> {
+        let next = match octet {
+            b' ' | b'\t' => State::AfterHost,
+            b'\r' | b'\n' => Self::end_line(octet),
+            _ => {
+                return self
+                    .authority(octet, at)
+                    .then_some(State::Host)
+                    .ok_or(Reason::Host)
+            }
+        };
+        if !self.end_authority(at) {
+            return Err(Reason::Host);
+        }
+        // The host of the target has precedence (RFC 9112, 3.2.2).
+        self.head.host.get_or_insert(self.host);
+        Ok(next)
+    }
+
+    /// The next octet of a host and port; whether it fits.
+    ///
+    /// What is within the brackets of an IPv6 address is not looked at closely.
+    fn authority(&mut self, octet: u8, at: u32) -> bool {
+        let next = match (self.host_part, octet) {
+            (HostPart::Start, b'[') => HostPart::Bracket,
+            (HostPart::Start | HostPart::Name | HostPart::Closed, b':') => HostPart::Colon,
+            (HostPart::Start | HostPart::Name, _) if is(octet, class::HOST) => HostPart::Name,
+            (HostPart::Literal, b']') => HostPart::Closed,
+            (HostPart::Bracket | HostPart::Literal, _)
+                if octet == b':' || is(octet, class::HOST) =>
+            {
+                HostPart::Literal
+            }
+            (HostPart::Colon | HostPart::Port, _) => {
+                match push_digit(self.word, octet).filter(|port| *port <= PORT_MAX) {
+                    Some(port) => {
+                        self.word = port;
+                        HostPart::Port
+                    }
+                    None => return false,
+                }
+            }
+            _ => return false,
+        };
+        if self.host_part == HostPart::Start {
+            self.host.start = at;
+        }
+        if next == HostPart::Colon {
+            self.host.end_at(at);
+            self.word = 0;
+        }
+        self.host_part = next;
+        true
+    }
+
+    /// A host and port ends before `at`; whether it is whole. A host may be empty, and so may a
+    /// port.
+    fn end_authority(&mut self, at: u32) -> bool {
+        match self.host_part {
+            HostPart::Start => {
+                self.host = Span { start: at, len: 0 };
+                true
+            }
+            HostPart::Name | HostPart::Closed => {
+                self.host.end_at(at);
+                true
+            }
+            HostPart::Colon | HostPart::Port => true,
+            HostPart::Bracket | HostPart::Literal => false,
+        }
+    }
+
+    /// The next digit of a Content-Length.
+    fn length_digit(&mut self, octet: u8) -> Result<State, Reason> {
+        self.word = push_digit(self.word, octet).ok_or(Reason::ContentLength)?;
+        Ok(State::Length)
+    }
+
+    /// A Content-Length ends.
+    fn end_length(&mut self) -> Result<(), Reason> {
+        if self.has_length && self.length != self.word {
+            return Err(Reason::DifferingContentLength);
+        }
+        self.has_length = true;
+        self.length = self.word;
+        Ok(())
+    }
+
+    /// The head ends.
+    fn complete(&mut self) -> Result<Progress, Error> {
+        if self.head.version == Version::Http11 && !self.has_host {
+            return Err(Error::Malformed(Reason::MissingHost));
+        }
+        self.head.len = self.fed;
+        Ok(Progress::Complete)
+    }
+}
+
+/// A response that says no more than its status; `$length` is the length of `$status` and LF.
+macro_rules! response {
+    ($status:literal, $length:literal) => {
+        concat!(
+            "HTTP/1.1 ",
+            $status,
+            "\r\nContent-Type: text/plain\r\nContent-Length: ",
+            $length,
+            "\r\nConnection: close\r\n\r\n",
+            $status,
+            "\n"
+        )
+        .as_bytes()
+    };
+}
+
+/// A complete small response that tells the client of an error; 500 if the status is unknown.
+pub const fn error_response(status: u16) -> &'static [u8] {
+    match status {
+        400 => response!("400 Bad Request", 16),
+        408 => response!("408 Request Timeout", 20),
+        431 => response!("431 Request Header Fields Too Large", 36),
+        503 => response!("503 Service Unavailable", 24),
+        504 => response!("504 Gateway Timeout", 20),
+        505 => response!("505 HTTP Version Not Supported", 31),
+        _ => response!("500 Internal Server Error", 26),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    const LIMIT: u32 = 8192;
+
+    /// The head of a stream that holds one.
+    fn head(stream: &[u8]) -> Head {
+        let mut parser = Parser::new(LIMIT);
+        assert_eq!(parser.feed(stream), Ok(Progress::Complete));
+        assert_eq!(parser.fed(), parser.head().unwrap().len);
+        *parser.head().unwrap()
+    }
+
+    /// The error of a stream that has one, found not before its last octet.
+    fn error(stream: &[u8]) -> Error {
+        let (last, before) = stream.split_last().unwrap();
+        let mut parser = Parser::new(LIMIT);
+        assert_eq!(parser.feed(before), Ok(Progress::NeedMore));
+        let error = parser.feed(&[*last]).unwrap_err();
+        assert_eq!(parser.head(), None);
+        assert_eq!(parser.fed() as usize, stream.len());
+        error
+    }
+
+    #[track_caller]
+    fn assert_malformed(stream: &[u8], reason: Reason) {
+        assert_eq!(error(stream), Error::Malformed(reason));
+    }
+
+    fn text(stream: &[u8], span: Span) -> &str {
+        let start = span.start as usize;
+        core::str::from_utf8(&stream[start..start + span.len as usize]).unwrap()
+    }
+
+    #[test]
+    fn a_request_of_a_browser() {
+        let stream = b"GET /a/b.html?c=d HTTP/1.1\r\nHost: www.example.org:8080\r\n\
+            Accept: */*\r\nEmpty:\r\n\r\nGET /next";
+        let head = head(stream);
+        assert_eq!(head.method, Method::Get);
+        assert_eq!(head.version, Version::Http11);
+        assert_eq!(text(stream, head.target), "/a/b.html?c=d");
+        assert_eq!(text(stream, head.path), "/a/b.html");
+        assert_eq!(text(stream, head.host.unwrap()), "www.example.org");
+        assert_eq!(head.len as usize, stream.len() - "GET /next".len());
+        assert_eq!(head.leading, 0);
+    }
+
+    #[test]
+    fn bare_line_feeds_and_leading_lines() {
+        let stream = b"\r\n\nPOST / HTTP/1.0\nContent-Length: 3\n\nabc";
+        let head = head(stream);
+        assert_eq!(head.method, Method::Post);
+        assert_eq!(head.version, Version::Http10);
+        assert_eq!(text(stream, head.target), "/");
+        assert_eq!(head.host, None);
+        assert_eq!(head.leading, 3);
+        assert_eq!(head.len as usize, stream.len() - "abc".len());
+    }
+
+    #[test]
+    fn methods() {
+        for (name, method, idempotent) in [
+            ("GET", Method::Get, true),
+            ("HEAD", Method::Head, true),
+            ("POST", Method::Post, false),
+            ("PUT", Method::Put, true),
+            ("DELETE", Method::Delete, true),
+            ("CONNECT", Method::Connect, false),
+            ("OPTIONS", Method::Options, true),
+            ("TRACE", Method::Trace, true),
+            ("PATCH", Method::Patch, false),
+            ("get", Method::Other, false),
+            ("GE", Method::Other, false),
+            ("GETS", Method::Other, false),
+            ("XXXXXXXXXGET", Method::Other, false),
+            ("VERSION-CONTROL", Method::Other, false),
+            ("!#$%&'*+-.^_`|~9", Method::Other, false),
+        ] {
+            let target = if name == "CONNECT" { "a:1" } else { "/" };
+            let stream = std::format!("{name} {target} HTTP/1.0\r\n\r\n");
+            assert_eq!(head(stream.as_bytes()).method, method, "{name}");
+            assert_eq!(method.is_idempotent(), idempotent, "{name}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        for (method, target, path, host) in [
+            ("GET", "/", "/", "field"),
+            ("GET", "/?", "/", "field"),
+            ("GET", "/a?b?c/d#e", "/a", "field"),
+            ("GET", "/a#b?c", "/a", "field"),
+            ("GET", "//a", "//a", "field"),
+            (
+                "GET",
+                "/\u{e9}\"<>[]{}|\\^`",
+                "/\u{e9}\"<>[]{}|\\^`",
+                "field",
+            ),
+            ("GET", "http://a", "", "a"),
+            ("GET", "HTTP://A:80", "", "A"),
+            ("GET", "http://a?b/c", "", "a"),
+            ("GET", "https://a:/b?c", "/b", "a"),
+            ("GET", "coap+tcp://[::1]:443/b", "/b", "[::1]"),
+            ("GET", "http://[v1.a:b]", "", "[v1.a:b]"),
+            ("OPTIONS", "*", "", "field"),
+            ("OPTIONS", "/", "/", "field"),
+            ("CONNECT", "a:443", "", "field"),
+            ("CONNECT", "[::1]:65535", "", "field"),
+        ] {
+            let stream = std::format!("{method} {target} HTTP/1.1\r\nHost: field:1\r\n\r\n");
+            let stream = stream.as_bytes();
+            let head = head(stream);
+            assert_eq!(text(stream, head.target), target);
+            assert_eq!(text(stream, head.path), path, "{target}");
+            assert_eq!(text(stream, head.host.unwrap()), host, "{target}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for (value, host) in [
+            ("", ""),
+            (" \t ", ""),
+            (":80", ""),
+            ("a", "a"),
+            (" a\t", "a"),
+            (" a: ", "a"),
+            (" a:0080 ", "a"),
+            (" 192.0.2.1:65535", "192.0.2.1"),
+            (" [2001:db8::1]", "[2001:db8::1]"),
+            (" [2001:db8::1]:80", "[2001:db8::1]"),
+            (" a_b-c.d~%20!$&'()*+,;=", "a_b-c.d~%20!$&'()*+,;="),
+        ] {
+            for name in ["Host", "host", "HOST", "hOsT"] {
+                let stream = std::format!("GET / HTTP/1.1\r\n{name}:{value}\r\n\r\n");
+                let stream = stream.as_bytes();
+                assert_eq!(text(stream, head(stream).host.unwrap()), host, "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_are_only_similar_do_not_matter() {
+        let stream = b"GET / HTTP/1.1\r\nHos: /\r\nHosts: /\r\nHost: a\r\nContent-Lengt: x\r\n\
+            Content-Length-: x\r\nContent_Length: x\r\nTransfer-Encodin: x\r\nxHost: /\r\n\
+            Content-Length: 1\r\nTransfer-Encodings: x\r\nC: x\r\nT: x\r\nH: x\r\n\r\n";
+        assert_eq!(text(stream, head(stream).host.unwrap()), "a");
+    }
+
+    #[test]
+    fn lengths_and_encodings() {
+        for fields in [
+            "Content-Length: 18446744073709551615",
+            "Content-Length:0\t",
+            "Content-Length: 5\r\ncontent-length: 05",
+            "Transfer-Encoding: gzip\r\nTRANSFER-ENCODING: chunked",
+        ] {
+            head(std::format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").as_bytes());
+        }
+    }
+
+    #[test]
+    fn every_reason() {
+        for (stream, reason) in [
+            ("\n\r\n\n\n\n", Reason::LeadingLines),
+            (" ", Reason::Method),
+            (":", Reason::Method),
+            ("GET\t", Reason::Method),
+            ("GET\r", Reason::Method),
+            ("G\0", Reason::Method),
+            ("GET  ", Reason::Target),
+            ("GET \r", Reason::Target),
+            ("GET ?", Reason::Target),
+            ("GET a/", Reason::Target),
+            ("GET a ", Reason::Target),
+            ("GET a:8", Reason::Target),
+            ("GET http:/a", Reason::Target),
+            ("GET http:///", Reason::Target),
+            ("GET http://:80/", Reason::Target),
+            ("GET http://a@", Reason::Target),
+            ("GET http://[/", Reason::Target),
+            ("GET http://[]", Reason::Target),
+            ("GET http://[::1 ", Reason::Target),
+            ("GET http://[::1]a", Reason::Target),
+            ("GET http://a:65536", Reason::Target),
+            ("GET http://a:8a", Reason::Target),
+            ("GET http://a:80:", Reason::Target),
+            ("GET 1", Reason::Target),
+            ("GET /\t", Reason::Target),
+            ("GET /a\0", Reason::Target),
+            ("GET /?\x7f", Reason::Target),
+            ("GET * HTTP/1.1", Reason::Target),
+            ("OPTIONS **", Reason::Target),
+            ("CONNECT /", Reason::Target),
+            ("CONNECT a ", Reason::Target),
+            ("CONNECT a: ", Reason::Target),
+            ("CONNECT :1 ", Reason::Target),
+            ("GET /\r", Reason::Version),
+            ("GET /\n", Reason::Version),
+            ("GET / \r", Reason::Version),
+            ("GET /  ", Reason::Version),
+            ("GET / h", Reason::Version),
+            ("GET / HTTP/x", Reason::Version),
+            ("GET / HTTP/1\r", Reason::Version),
+            ("GET / HTTP/1.1 ", Reason::Version),
+            ("GET / HTTP/1.10", Reason::Version),
+            ("\rG", Reason::BareCarriageReturn),
+            ("GET / HTTP/1.1\r\r", Reason::BareCarriageReturn),
+            ("GET / HTTP/1.1\r\nA: b\rc", Reason::BareCarriageReturn),
+            ("GET / HTTP/1.1\r\nHost: b\r:", Reason::BareCarriageReturn),
+            (
+                "GET / HTTP/1.1\r\nHost: b\r\n\rA",
+                Reason::BareCarriageReturn,
+            ),
+            ("GET / HTTP/1.1\r\n ", Reason::Folding),
+            ("GET / HTTP/1.1\r\nA: b\r\n\t", Reason::Folding),
+            ("GET / HTTP/1.1\r\n:", Reason::EmptyName),
+            ("GET / HTTP/1.1\r\nA\r", Reason::Name),
+            ("GET / HTTP/1.1\r\nHost\n", Reason::Name),
+            ("GET / HTTP/1.1\r\n(", Reason::Name),
+            ("GET / HTTP/1.1\r\nHo\0", Reason::Name),
+            ("GET / HTTP/1.1\r\nA\"", Reason::Name),
+            ("GET / HTTP/1.1\r\nA ", Reason::WhitespaceBeforeColon),
+            ("GET / HTTP/1.1\r\nHost\t", Reason::WhitespaceBeforeColon),
+            ("GET / HTTP/1.1\r\nA: b\0", Reason::Value),
+            ("GET / HTTP/1.1\r\nA:\x7f", Reason::Value),
+            ("GET / HTTP/1.1\r\nHost: a b", Reason::Host),
+            ("GET / HTTP/1.1\r\nHost: a/", Reason::Host),
+            ("GET / HTTP/1.1\r\nHost: a@", Reason::Host),
+            ("GET / HTTP/1.1\r\nHost: a:b", Reason::Host),
+            ("GET / HTTP/1.1\r\nHost: a:99999", Reason::Host),
+            ("GET / HTTP/1.1\r\nHost: a\0", Reason::Host),
+            ("GET / HTTP/1.1\r\nHost: [::1\r", Reason::Host),
+            ("GET / HTTP/1.1\r\nHost: ::", Reason::Host),
+            ("GET / HTTP/1.1\r\nHost: a\nhost:", Reason::SeveralHosts),
+            ("GET / HTTP/1.0\r\nHost:\nhost:", Reason::SeveralHosts),
+            ("GET / HTTP/1.1\r\n\r\n", Reason::MissingHost),
+            ("GET http://a/ HTTP/1.1\r\n\n", Reason::MissingHost),
+            ("GET / HTTP/1.1\nContent-Length:\r", Reason::ContentLength),
+            ("GET / HTTP/1.1\nContent-Length: +", Reason::ContentLength),
+            ("GET / HTTP/1.1\nContent-Length: -", Reason::ContentLength),
+            ("GET / HTTP/1.1\nContent-Length: 0x", Reason::ContentLength),
+            ("GET / HTTP/1.1\nContent-Length: 5,", Reason::ContentLength),
+            ("GET / HTTP/1.1\nContent-Length: 5 5", Reason::ContentLength),
+            (
+                "GET / HTTP/1.1\nContent-Length: 18446744073709551616",
+                Reason::ContentLength,
+            ),
+            (
+                "GET / HTTP/1.1\nContent-Length: 5\nContent-Length: 6\n",
+                Reason::DifferingContentLength,
+            ),
+            (
+                "GET / HTTP/1.1\nContent-Length: 5\nTransfer-Encoding:",
+                Reason::LengthAndEncoding,
+            ),
+            (
+                "GET / HTTP/1.1\nTransfer-Encoding: chunked\nContent-Length:",
+                Reason::LengthAndEncoding,
+            ),
+            (
+                "GET / HTTP/1.0\nTransfer-Encoding:",
+                Reason::EncodingInHttp10,
+            ),
+        ] {
+            assert_malformed(stream.as_bytes(), reason);
+            assert!(!reason.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn other_versions() {
+        for stream in [
+            "GET / HTTP/0.9",
+            "GET / HTTP/1.2",
+            "GET / HTTP/2.0",
+            "PRI * HTTP/2.0",
+        ] {
+            assert_eq!(error(stream.as_bytes()), Error::Version);
+        }
+    }
+
+    #[test]
+    fn the_limit() {
+        let stream = b"\r\nGET / HTTP/1.0\r\n\r\n";
+        let length = stream.len() as u32;
+        for limit in 0..length {
+            let mut parser = Parser::new(limit);
+            let (within, beyond) = stream.split_at(limit as usize);
+            assert_eq!(parser.feed(within), Ok(Progress::NeedMore));
+            assert_eq!(parser.feed(beyond), Err(Error::TooLarge));
+            assert_eq!(parser.fed(), limit);
+            assert_eq!(Parser::new(limit).feed(stream), Err(Error::TooLarge));
+        }
+        for limit in [length, length + 1, u32::MAX] {
+            let mut parser = Parser::new(limit);
+            assert_eq!(parser.feed(stream), Ok(Progress::Complete));
+        }
+        // What is within the limit is looked at first.
+        assert_eq!(
+            Parser::new(1).feed(b" /"),
+            Err(Error::Malformed(Reason::Method))
+        );
+    }
+
+    #[test]
+    fn the_result_stays() {
+        let mut parser = Parser::new(LIMIT);
+        assert_eq!(parser.feed(b""), Ok(Progress::NeedMore));
+        let stream = b"GET / HTTP/1.0\n\n:";
+        assert_eq!(parser.feed(stream), Ok(Progress::Complete));
+        assert_eq!(parser.feed(b":"), Ok(Progress::Complete));
+        assert_eq!(parser.feed(b""), Ok(Progress::Complete));
+        assert_eq!(parser.fed() as usize, stream.len() - 1);
+
+        let mut parser = Parser::new(LIMIT);
+        assert_eq!(parser.feed(b":"), Err(Error::Malformed(Reason::Method)));
+        assert_eq!(parser.feed(stream), Err(Error::Malformed(Reason::Method)));
+        assert_eq!(parser.feed(b""), Err(Error::Malformed(Reason::Method)));
+        assert_eq!(parser.fed(), 1);
+    }
+
+    #[test]
+    fn statuses() {
+        assert_eq!(Error::TooLarge.status(), 431);
+        assert_eq!(Error::Malformed(Reason::Name).status(), 400);
+        assert_eq!(Error::Version.status(), 505);
+        for error in [
+            Error::TooLarge,
+            Error::Malformed(Reason::Name),
+            Error::Version,
+        ] {
+            assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn error_responses_are_complete() {
+        for status in [400, 408, 431, 500, 503, 504, 505] {
+            let response = core::str::from_utf8(error_response(status)).unwrap();
+            let (head, body) = response.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&std::format!("HTTP/1.1 {status} ")));
+            assert!(head.contains("\r\nConnection: close"));
+            let length = std::format!("\r\nContent-Length: {}\r\n", body.len());
+            assert!(head.contains(&length), "{status}");
+        }
+        assert_eq!(error_response(418), error_response(500));
+    }
+
+    #[test]
+    fn the_parser_is_small() {
+        assert!(core::mem::size_of::<Parser>() <= 96);
+    }
+}

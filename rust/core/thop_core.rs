@@ -18,7 +18,7 @@
 //! | [`deadline`] | a queue of things to do later |
 //! | [`heap`] | fallible memory, supplied by the user of this crate |
 
-#![no_std]
+#![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
 
 #[cfg(test)]

@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: GPL-2.0
+/* See helpers.h. */
+
+#include "helpers.h"
+
+/* Locks and contexts. */
+
+void thop_spin_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+void thop_spin_lock_bh(spinlock_t *lock)
+{
+	spin_lock_bh(lock);
+}
+
+void thop_spin_unlock_bh(spinlock_t *lock)
+{
+	spin_unlock_bh(lock);
+}
+
+void thop_rcu_read_lock(void)
+{
+	rcu_read_lock();
+}
+
+void thop_rcu_read_unlock(void)
+{
+	rcu_read_unlock();
+}
+
+void thop_local_bh_disable(void)
+{
+	local_bh_disable();
+}
+
+void thop_local_bh_enable(void)
+{
+	local_bh_enable();
+}
+
+/* Time. */
+
+u64 thop_now_ms(void)
+{
+	return ktime_to_ms(ktime_get_coarse());
+}
+
+unsigned long thop_ms_to_jiffies(unsigned int ms)
+{
+	return msecs_to_jiffies(ms);
+}
+
+/* Memory. */
+
+void *thop_kvzalloc(size_t size)
+{
+	return kvzalloc(size, GFP_KERNEL);
+}
+
+struct kmem_cache *thop_cache_create(const char *name, unsigned int size, unsigned int align)
+{
+	/* Not merged with other caches of that size, so that /proc/slabinfo tells the truth. */
+	return kmem_cache_create(name, size, align, SLAB_HWCACHE_ALIGN | SLAB_NO_MERGE, NULL);
+}
+
+void *thop_cache_alloc(struct kmem_cache *cache)
+{
+	return kmem_cache_alloc(cache, GFP_ATOMIC | __GFP_NOWARN);
+}
+
+u64 __percpu *thop_counters_alloc(unsigned int count)
+{
+	return __alloc_percpu(count * sizeof(u64), sizeof(u64));
+}
+
+void thop_counter_add(u64 __percpu *counters, unsigned int index, u64 value)
+{
+	this_cpu_add(counters[index], value);
+}
+
+u64 thop_counter_sum(u64 __percpu *counters, unsigned int index)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(&counters[index], cpu));
+	return sum;
+}
+
+/* Work. */
+
+void thop_delayed_work_init(struct delayed_work *work, work_func_t func)
+{
+	INIT_DELAYED_WORK(work, func);
+}
+
+bool thop_delayed_work_now(struct delayed_work *work)
+{
+	return mod_delayed_work(system_percpu_wq, work, 0);
+}
+
+bool thop_delayed_work_in(struct delayed_work *work, unsigned long delay)
+{
+	return queue_delayed_work(system_percpu_wq, work, delay);
+}
+
+/* Network namespaces. */
+
+void *thop_net_generic(const struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
+}
+
+struct net *thop_dev_net(const struct net_device *dev)
+{
+	return dev_net(dev);
+}
+
+bool thop_net_admin(const struct file *file, struct net *net)
+{
+	/* Who opened the file and who writes it must both be allowed. */
+	return file_ns_capable(file, net->user_ns, CAP_NET_ADMIN) &&
+	       ns_capable(net->user_ns, CAP_NET_ADMIN);
+}
+
+/* Proc files. */
+
+struct proc_dir_entry *thop_proc_net_mkdir(struct net *net, const char *name)
+{
+	return proc_net_mkdir(net, name, net->proc_net);
+}
+
+void *thop_pde_data(const struct file *file)
+{
+	return pde_data(file_inode(file));
+}
+
+void *thop_memdup_user(const void __user *from, size_t size)
+{
+	return vmemdup_user(from, size);
+}
+
+/* Packets. */
+
+bool thop_skb_may_pull(struct sk_buff *skb, unsigned int len)
+{
+	return pskb_may_pull(skb, len);
+}
+
+unsigned int thop_skb_headlen(const struct sk_buff *skb)
+{
+	return skb_headlen(skb);
+}
+
+bool thop_skb_is_partial(const struct sk_buff *skb)
+{
+	return skb->ip_summed == CHECKSUM_PARTIAL;
+}
+
+void thop_skb_set_unnecessary(struct sk_buff *skb)
+{
+	skb->ip_summed = CHECKSUM_UNNECESSARY;
+	skb->csum_level = 0;
+}
+
+void thop_skb_fix_complete(struct sk_buff *skb, __be32 from, __be32 to)
+{
+	if (skb->ip_summed == CHECKSUM_COMPLETE)
+		skb->csum = ~csum_add(csum_sub(~skb->csum, (__force __wsum)from),
+				      (__force __wsum)to);
+}
+
+bool thop_skb_exceeds_mtu(const struct sk_buff *skb, unsigned int mtu)
+{
+	if (!(ip_hdr(skb)->frag_off & htons(IP_DF)) || skb->ignore_df)
+		return false;
+	return skb_is_gso(skb) ? !skb_gso_validate_network_len(skb, mtu) : skb->len > mtu;
+}
+
+void thop_skb_detach(struct sk_buff *skb)
+{
+	skb_orphan(skb);
+	skb_dst_drop(skb);
+	nf_reset_ct(skb);
+	skb_clear_tstamp(skb);
+	skb_forward_csum(skb);
+}
+
+void thop_skb_forget_dev(struct sk_buff *skb)
+{
+	skb->dev = NULL;
+}
+
+void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int room)
+{
+	if (skb_ensure_writable(skb, drop))
+		return NULL;
+	__skb_pull(skb, drop);
+	__skb_push(skb, room);
+	skb_reset_network_header(skb);
+	skb_set_transport_header(skb, sizeof(struct iphdr));
+	memset(&IPCB(skb)->opt, 0, sizeof(IPCB(skb)->opt));
+	return skb->data;
+}
+
+struct sk_buff *thop_skb_alloc(unsigned int linear, unsigned int paged)
+{
+	const unsigned int room = LL_MAX_HEADER + sizeof(struct iphdr);
+	struct sk_buff *skb;
+	int err;
+
+	skb = alloc_skb_with_frags(room + linear, paged, PAGE_ALLOC_COSTLY_ORDER, &err,
+				   GFP_ATOMIC | __GFP_NOWARN);
+	if (!skb)
+		return NULL;
+	skb_reserve(skb, room);
+	skb_put(skb, linear);
+	skb->data_len = paged;
+	skb->len += paged;
+	return skb;
+}
+
+struct sk_buff *thop_skb_copy_head(struct sk_buff *skb)
+{
+	return pskb_copy(skb, GFP_ATOMIC | __GFP_NOWARN);
+}
+
+void thop_skb_free(struct sk_buff *skb)
+{
+	kfree_skb(skb);
+}
+
+void thop_skb_consume(struct sk_buff *skb)
+{
+	consume_skb(skb);
+}
+
+u32 thop_tcp_skb_seq(const struct sk_buff *skb)
+{
+	return TCP_SKB_CB(skb)->seq;
+}
+
+/* Routes and sending. */
+
+struct dst_entry *thop_route_output(struct net *net, __be32 daddr)
+{
+	struct flowi4 fl4 = { .daddr = daddr };
+	struct rtable *rt = ip_route_output_key(net, &fl4);
+
+	return IS_ERR(rt) ? NULL : &rt->dst;
+}
+
+void thop_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst)
+{
+	skb_dst_set(skb, dst);
+}
+
+unsigned int thop_dst_mtu(const struct dst_entry *dst)
+{
+	return dst_mtu(dst);
+}
+
+int thop_dst_output(struct net *net, struct sk_buff *skb)
+{
+	return dst_output(net, NULL, skb);
+}
+
+int thop_ip_send(struct net *net, struct sk_buff *skb, u8 protocol, __be32 saddr, __be32 daddr)
+{
+	struct flowi4 fl4 = { .daddr = daddr, .saddr = saddr, .flowi4_proto = protocol };
+	struct rtable *rt = ip_route_output_key(net, &fl4);
+	struct iphdr *iph;
+
+	if (IS_ERR(rt)) {
+		kfree_skb(skb);
+		return PTR_ERR(rt);
+	}
+	skb_dst_set(skb, &rt->dst);
+	iph = skb_push(skb, sizeof(*iph));
+	skb_reset_network_header(skb);
+	skb_set_transport_header(skb, sizeof(*iph));
+	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
+	*iph = (struct iphdr) {
+		.version = 4,
+		.ihl = 5,
+		.ttl = IPDEFTTL,
+		.protocol = protocol,
+		.saddr = fl4.saddr,
+		.daddr = fl4.daddr,
+	};
+	skb->protocol = htons(ETH_P_IP);
+	/* A CREATE may be longer than a link's MTU: it goes in fragments. */
+	skb->ignore_df = 1;
+	ip_select_ident(net, skb, NULL);
+	return ip_local_out(net, NULL, skb);
+}
+
+void thop_icmp_frag_needed(struct sk_buff *skb, u32 mtu)
+{
+	icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, htonl(mtu));
+}
+
+void thop_icmp_ttl_exceeded(struct sk_buff *skb)
+{
+	icmp_send(skb, ICMP_TIME_EXCEEDED, ICMP_EXC_TTL, 0);
+}
+
+bool thop_route_local(struct sk_buff *skb, __be32 daddr)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+
+	return !ip_route_input_noref(skb, daddr, iph->saddr, ip4h_dscp(iph), skb->dev);
+}
+
+int thop_defrag(struct net *net, struct sk_buff *skb)
+{
+	return ip_defrag(net, skb, IP_DEFRAG_LOCAL_DELIVER);
+}
+
+/* Sockets at the switch. */
+
+void thop_lock_sock(struct sock *sk)
+{
+	lock_sock(sk);
+}
+
+void thop_sock_hold(struct sock *sk)
+{
+	sock_hold(sk);
+}
+
+void thop_sock_put(struct sock *sk)
+{
+	sock_put(sk);
+}
+
+void *thop_sk_user_data(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_user_data);
+}
+
+void thop_sk_set_user_data(struct sock *sk, void *data)
+{
+	WRITE_ONCE(sk->sk_user_data, data);
+}
+
+int thop_sk_state(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_state);
+}
+
+void thop_sk_set_state(struct sock *sk, int state)
+{
+	WRITE_ONCE(sk->sk_state, state);
+}
+
+void thop_sk_set_repair(struct sock *sk)
+{
+	tcp_sk(sk)->repair = 1;
+}
+
+void thop_sk_limit_window(struct sock *sk, int octets)
+{
+	/* Without SOCK_RCVBUF_LOCK, the window scale is still chosen for a large buffer. */
+	WRITE_ONCE(sk->sk_rcvbuf, tcp_space_from_win(sk, octets));
+}
+
+void thop_sk_get_callbacks(const struct sock *sk, void (**data_ready)(struct sock *),
+			   void (**state_change)(struct sock *))
+{
+	*data_ready = sk->sk_data_ready;
+	*state_change = sk->sk_state_change;
+}
+
+void thop_sk_set_callbacks(struct sock *sk, void (*data_ready)(struct sock *),
+			   void (*state_change)(struct sock *))
+{
+	WRITE_ONCE(sk->sk_data_ready, data_ready);
+	WRITE_ONCE(sk->sk_state_change, state_change);
+}
+
+int thop_socket_bind(struct socket *sock, __be32 addr, u16 port)
+{
+	struct sockaddr_in sin = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = addr,
+		.sin_port = htons(port),
+	};
+
+	sock->sk->sk_reuse = SK_CAN_REUSE;
+	/* The virtual address may come to this machine later. */
+	ip_sock_set_freebind(sock->sk);
+	return kernel_bind(sock, (void *)&sin, sizeof(sin));
+}
+
+int thop_socket_create(struct net *net, struct socket **out)
+{
+	return sock_create_kern(net, PF_INET, SOCK_STREAM, IPPROTO_TCP, out);
+}
+
+struct sock *thop_socket_sk(const struct socket *sock)
+{
+	return sock->sk;
+}
+
+int thop_socket_accept(struct socket *sock, struct socket **out)
+{
+	return kernel_accept(sock, out, O_NONBLOCK);
+}
+
+int thop_socket_send(struct socket *sock, const void *data, size_t len)
+{
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
+	struct kvec vec = { .iov_base = (void *)data, .iov_len = len };
+
+	return kernel_sendmsg(sock, &msg, &vec, 1, len);
+}
+
+int thop_socket_discard(struct socket *sock)
+{
+	/* MSG_TRUNC: TCP throws the octets away instead of copying them. */
+	struct msghdr msg = {};
+	struct kvec vec = { .iov_len = SZ_64K };
+
+	return kernel_recvmsg(sock, &msg, &vec, 1, SZ_64K, MSG_DONTWAIT | MSG_TRUNC);
+}
+
+struct sk_buff *thop_receive_queue_first(const struct sock *sk)
+{
+	return skb_peek(&sk->sk_receive_queue);
+}
+
+struct sk_buff *thop_receive_queue_next(const struct sock *sk, const struct sk_buff *skb)
+{
+	return skb_peek_next((struct sk_buff *)skb, &sk->sk_receive_queue);
+}
+
+void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s)
+{
+	const struct inet_sock *inet = inet_sk(sk);
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	*s = (struct thop_tcp_state) {
+		.client_addr = inet->inet_daddr,
+		.service_addr = inet->inet_saddr,
+		.client_port = ntohs(inet->inet_dport),
+		.service_port = ntohs(inet->inet_sport),
+		.copied_seq = tp->copied_seq,
+		.rcv_nxt = tp->rcv_nxt,
+		.snd_una = tp->snd_una,
+		.write_seq = tp->write_seq,
+		.ts_recent = tp->rx_opt.ts_recent,
+		.ts_now = tcp_clock_ts(tp->tcp_usec_ts) + tp->tsoffset,
+		.snd_wnd = tp->snd_wnd,
+		.mss = tp->rx_opt.mss_clamp,
+		.snd_wscale = tp->rx_opt.snd_wscale,
+		.rcv_wscale = tp->rx_opt.rcv_wscale,
+		.wscale_ok = tp->rx_opt.wscale_ok,
+		.sack_ok = tcp_is_sack(tp),
+		.tstamp_ok = tp->rx_opt.tstamp_ok,
+		.ecn_ok = tcp_ecn_mode_rfc3168(tp),
+	};
+}
+
+/* Sockets at the server. */
+
+struct sock *thop_find_listener(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,
+				__be32 daddr, u16 dport)
+{
+	return __inet_lookup_listener(net, skb, ip_hdrlen(skb), saddr, htons(sport), daddr, dport,
+				      inet_iif(skb), inet_sdif(skb));
+}
+
+struct sock *thop_reuseport_choice(struct net *net, struct sock *sk, struct sk_buff *skb,
+				   __be32 saddr, u16 sport, __be32 daddr, u16 dport)
+{
+	struct sock *chosen = inet_lookup_reuseport(net, sk, skb, ip_hdrlen(skb), saddr,
+						    htons(sport), daddr, dport, inet_ehashfn);
+
+	return chosen ?: sk;
+}
+
+struct sock *thop_find_established(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,
+				   __be32 daddr, u16 dport)
+{
+	return __inet_lookup_established(net, saddr, htons(sport), daddr, dport, inet_iif(skb),
+					 inet_sdif(skb));
+}
+
+bool thop_sk_is_mptcp(const struct sock *sk)
+{
+	return sk_is_mptcp(sk);
+}
+
+bool thop_sk_acceptq_is_full(const struct sock *sk)
+{
+	return sk_acceptq_is_full(sk);
+}
+
+void thop_sock_gen_put(struct sock *sk)
+{
+	sock_gen_put(sk);
+}
+
+void thop_tw_kill(struct sock *sk)
+{
+	inet_twsk_deschedule_put(inet_twsk(sk));
+}
+
+void thop_sk_allow_foreign_source(struct sock *sk)
+{
+	if (!inet_test_bit(TRANSPARENT, sk))
+		inet_set_bit(TRANSPARENT, sk);
+}
+
+bool thop_syncookies_on(struct net *net)
+{
+	return READ_ONCE(net->ipv4.sysctl_tcp_syncookies);
+}
+
+/*
+ * What bpf_sk_assign_tcp_reqsk() does for a BPF program: a request socket with the negotiated
+ * options, attached to the segment, which cookie_v4_check() will turn into a child of @listener.
+ * inet_reqsk_alloc() is not exported; its and reqsk_alloc_noprof()'s initialisation is spelled out.
+ */
+bool thop_reqsk_attach(struct sk_buff *skb, struct sock *listener, const struct thop_reqsk_attrs *a)
+{
+	const struct request_sock_ops *ops = tcp_prot.rsk_prot;
+	struct inet_request_sock *ireq;
+	struct tcp_request_sock *treq;
+	struct request_sock *req;
+
+	req = kmem_cache_alloc(ops->slab, GFP_ATOMIC | __GFP_NOWARN);
+	if (!req)
+		return false;
+	ireq = inet_rsk(req);
+	treq = tcp_rsk(req);
+
+	req->rsk_listener = listener;
+	req->rsk_ops = ops;
+	req_to_sk(req)->sk_prot = listener->sk_prot;
+	sk_node_init(&req_to_sk(req)->sk_node);
+	sk_tx_queue_clear(req_to_sk(req));
+	req->saved_syn = NULL;
+	req->syncookie = 1;
+	req->num_timeout = 0;
+	req->num_retrans = 0;
+	req->sk = NULL;
+	refcount_set(&req->rsk_refcnt, 0);
+	req->mss = a->mss;
+	req->ts_recent = a->ts_recent;
+
+	ireq->ireq_opt = NULL;
+#if IS_ENABLED(CONFIG_IPV6)
+	ireq->pktopts = NULL;
+#endif
+	atomic64_set(&ireq->ir_cookie, 0);
+	ireq->ireq_state = TCP_NEW_SYN_RECV;
+	write_pnet(&ireq->ireq_net, sock_net(listener));
+	ireq->ireq_family = listener->sk_family;
+	ireq->snd_wscale = a->snd_wscale;
+	ireq->rcv_wscale = a->rcv_wscale;
+	ireq->tstamp_ok = a->tstamp_ok;
+	ireq->sack_ok = a->sack_ok;
+	ireq->wscale_ok = a->wscale_ok;
+	ireq->ecn_ok = a->ecn_ok;
+
+	treq->req_usec_ts = false;
+	treq->ts_off = a->tstamp_ok ? a->ts_value - tcp_clock_ts(false) : 0;
+
+	skb_orphan(skb);
+	skb->sk = req_to_sk(req);
+	skb->destructor = sock_pfree;
+	return true;
+}
+
+void thop_deliver_local(struct sk_buff *skb)
+{
+	ip_local_deliver(skb);
+}
+
+u64 thop_tcp_passive_opens(struct net *net)
+{
+	return this_cpu_read(net->mib.tcp_statistics->mibs[TCP_MIB_PASSIVEOPENS]);
+}
+
+u64 thop_tcp_listen_drops(struct net *net)
+{
+	return this_cpu_read(net->mib.net_statistics->mibs[LINUX_MIB_LISTENDROPS]);
+}
+
+thop_destruct_t thop_sk_destruct_swap(struct sock *sk, thop_destruct_t destruct)
+{
+	return xchg(&sk->sk_destruct, destruct);
+}
+
+struct net *thop_sock_net(const struct sock *sk)
+{
+	return sock_net(sk);
+}
+
+void thop_sk_vanish(struct sock *sk)
+{
+	lock_sock(sk);
+	if (sk->sk_state != TCP_CLOSE) {
+		/* In repair mode a socket closes without a word to its peer. */
+		tcp_sk(sk)->repair = 1;
+		sk->sk_prot->disconnect(sk, 0);
+		tcp_sk(sk)->repair = 0;
+	}
+	release_sock(sk);
+}

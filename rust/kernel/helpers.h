@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * C functions for what Rust cannot call: inline functions, macros, and fields that are bit-fields
+ * or lie behind accessors. Each is one kernel idiom; decisions are made in Rust.
+ */
+#ifndef THOP_HELPERS_H
+#define THOP_HELPERS_H
+
+#include <linux/bottom_half.h>
+#include <linux/icmp.h>
+#include <linux/ip.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/percpu.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <linux/skbuff.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/tcp.h>
+#include <linux/workqueue.h>
+#include <net/gso.h>
+#include <net/icmp.h>
+#include <net/inet_hashtables.h>
+#include <net/ip.h>
+#include <net/net_namespace.h>
+#include <net/netns/generic.h>
+#include <net/request_sock.h>
+#include <net/route.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+/* What a socket calls when its last reference is gone: sk_destruct. */
+typedef void (*thop_destruct_t)(struct sock *sk);
+
+/* Locks and contexts. */
+void thop_spin_lock_init(spinlock_t *lock);
+void thop_spin_lock_bh(spinlock_t *lock);
+void thop_spin_unlock_bh(spinlock_t *lock);
+void thop_rcu_read_lock(void);
+void thop_rcu_read_unlock(void);
+void thop_local_bh_disable(void);
+void thop_local_bh_enable(void);
+
+/* Time. */
+u64 thop_now_ms(void);
+unsigned long thop_ms_to_jiffies(unsigned int ms);
+
+/* Memory. */
+void *thop_kvzalloc(size_t size);
+struct kmem_cache *thop_cache_create(const char *name, unsigned int size, unsigned int align);
+void *thop_cache_alloc(struct kmem_cache *cache);
+u64 __percpu *thop_counters_alloc(unsigned int count);
+void thop_counter_add(u64 __percpu *counters, unsigned int index, u64 value);
+u64 thop_counter_sum(u64 __percpu *counters, unsigned int index);
+
+/* Work. */
+void thop_delayed_work_init(struct delayed_work *work, work_func_t func);
+bool thop_delayed_work_now(struct delayed_work *work);
+bool thop_delayed_work_in(struct delayed_work *work, unsigned long delay);
+
+/* Network namespaces. */
+void *thop_net_generic(const struct net *net, unsigned int id);
+struct net *thop_dev_net(const struct net_device *dev);
+bool thop_net_admin(const struct file *file, struct net *net);
+
+/* Proc files. */
+struct proc_dir_entry *thop_proc_net_mkdir(struct net *net, const char *name);
+void *thop_pde_data(const struct file *file);
+void *thop_memdup_user(const void __user *from, size_t size);
+
+/* Packets. */
+bool thop_skb_may_pull(struct sk_buff *skb, unsigned int len);
+unsigned int thop_skb_headlen(const struct sk_buff *skb);
+bool thop_skb_is_partial(const struct sk_buff *skb);
+void thop_skb_set_unnecessary(struct sk_buff *skb);
+void thop_skb_fix_complete(struct sk_buff *skb, __be32 from, __be32 to);
+bool thop_skb_exceeds_mtu(const struct sk_buff *skb, unsigned int mtu);
+void thop_skb_detach(struct sk_buff *skb);
+void thop_skb_forget_dev(struct sk_buff *skb);
+void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int room);
+struct sk_buff *thop_skb_alloc(unsigned int linear, unsigned int paged);
+struct sk_buff *thop_skb_copy_head(struct sk_buff *skb);
+void thop_skb_free(struct sk_buff *skb);
+void thop_skb_consume(struct sk_buff *skb);
+u32 thop_tcp_skb_seq(const struct sk_buff *skb);
+
+/* Routes and sending. */
+struct dst_entry *thop_route_output(struct net *net, __be32 daddr);
+void thop_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst);
+unsigned int thop_dst_mtu(const struct dst_entry *dst);
+int thop_dst_output(struct net *net, struct sk_buff *skb);
+int thop_ip_send(struct net *net, struct sk_buff *skb, u8 protocol, __be32 saddr, __be32 daddr);
+void thop_icmp_frag_needed(struct sk_buff *skb, u32 mtu);
+void thop_icmp_ttl_exceeded(struct sk_buff *skb);
+bool thop_route_local(struct sk_buff *skb, __be32 daddr);
+int thop_defrag(struct net *net, struct sk_buff *skb);
+
+/* Sockets at the switch. */
+void thop_lock_sock(struct sock *sk);
+void thop_sock_hold(struct sock *sk);
+void thop_sock_put(struct sock *sk);
+void *thop_sk_user_data(const struct sock *sk);
+void thop_sk_set_user_data(struct sock *sk, void *data);
+int thop_sk_state(const struct sock *sk);
+void thop_sk_set_state(struct sock *sk, int state);
+void thop_sk_set_repair(struct sock *sk);
+void thop_sk_limit_window(struct sock *sk, int octets);
+void thop_sk_get_callbacks(const struct sock *sk, void (**data_ready)(struct sock *),
+			   void (**state_change)(struct sock *));
+void thop_sk_set_callbacks(struct sock *sk, void (*data_ready)(struct sock *),
+			   void (*state_change)(struct sock *));
+int thop_socket_bind(struct socket *sock, __be32 addr, u16 port);
+int thop_socket_create(struct net *net, struct socket **out);
+struct sock *thop_socket_sk(const struct socket *sock);
+int thop_socket_accept(struct socket *sock, struct socket **out);
+int thop_socket_send(struct socket *sock, const void *data, size_t len);
+int thop_socket_discard(struct socket *sock);
+struct sk_buff *thop_receive_queue_first(const struct sock *sk);
+struct sk_buff *thop_receive_queue_next(const struct sock *sk, const struct sk_buff *skb);
+/* The TCP state that a handoff carries; sequence numbers in host byte order. */
+struct thop_tcp_state {
+	__be32 client_addr;
+	__be32 service_addr;
+	u16 client_port;
+	u16 service_port;
+	u32 copied_seq;
+	u32 rcv_nxt;
+	u32 snd_una;
+	u32 write_seq;
+	u32 ts_recent;
+	u32 ts_now;
+	u32 snd_wnd;
+	u16 mss;
+	u8 snd_wscale;
+	u8 rcv_wscale;
+	bool wscale_ok;
+	bool sack_ok;
+	bool tstamp_ok;
+	bool ecn_ok;
+};
+void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s);
+
+/* Sockets at the server. */
+struct sock *thop_find_listener(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,
+				__be32 daddr, u16 dport);
+struct sock *thop_reuseport_choice(struct net *net, struct sock *sk, struct sk_buff *skb,
+				   __be32 saddr, u16 sport, __be32 daddr, u16 dport);
+struct sock *thop_find_established(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,
+				   __be32 daddr, u16 dport);
+bool thop_sk_is_mptcp(const struct sock *sk);
+bool thop_sk_acceptq_is_full(const struct sock *sk);
+void thop_sock_gen_put(struct sock *sk);
+void thop_tw_kill(struct sock *sk);
+void thop_sk_allow_foreign_source(struct sock *sk);
+bool thop_syncookies_on(struct net *net);
+/* What was negotiated on the connection that a new socket takes over. */
+struct thop_reqsk_attrs {
+	u16 mss;
+	u8 snd_wscale;
+	u8 rcv_wscale;
+	u32 ts_recent;
+	/* The timestamp clock's value at this moment. */
+	u32 ts_value;
+	bool wscale_ok;
+	bool sack_ok;
+	bool tstamp_ok;
+	bool ecn_ok;
+};
+bool thop_reqsk_attach(struct sk_buff *skb, struct sock *listener, const struct thop_reqsk_attrs *a);
+void thop_deliver_local(struct sk_buff *skb);
+u64 thop_tcp_passive_opens(struct net *net);
+u64 thop_tcp_listen_drops(struct net *net);
+thop_destruct_t thop_sk_destruct_swap(struct sock *sk, thop_destruct_t destruct);
+struct net *thop_sock_net(const struct sock *sk);
+void thop_sk_vanish(struct sock *sk);
+
+#endif
