@@ -248,7 +248,6 @@ pub fn parse_ipv4(packet: &[u8], packet_len: u32) -> Result<Segment, NotSegment>
     let Some(h) = linear
         .get(usize::from(ip.header_len)..)
         .and_then(|tcp| tcp.first_chunk::<TCP_HEADER>())
-        .filter(|_| total >= ip_len.wrapping_add(20))
     else {
         return Err(too_short(ip_len.wrapping_add(20), total));
     };

@@ -138,6 +138,11 @@ void *thop_pde_data(const struct file *file)
 	return pde_data(file_inode(file));
 }
 
+struct seq_file *thop_seq(const struct file *file)
+{
+	return file->private_data;
+}
+
 void *thop_memdup_user(const void __user *from, size_t size)
 {
 	return vmemdup_user(from, size);
@@ -357,11 +362,6 @@ void thop_sk_set_state(struct sock *sk, int state)
 	WRITE_ONCE(sk->sk_state, state);
 }
 
-void thop_sk_set_repair(struct sock *sk)
-{
-	tcp_sk(sk)->repair = 1;
-}
-
 void thop_sk_limit_window(struct sock *sk, int octets)
 {
 	/* Without SOCK_RCVBUF_LOCK, the window scale is still chosen for a large buffer. */
@@ -486,8 +486,9 @@ struct sock *thop_reuseport_choice(struct net *net, struct sock *sk, struct sk_b
 struct sock *thop_find_established(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,
 				   __be32 daddr, u16 dport)
 {
-	return __inet_lookup_established(net, saddr, htons(sport), daddr, dport, inet_iif(skb),
-					 inet_sdif(skb));
+	/* Without a packet the socket is looked for as bound to no device. */
+	return __inet_lookup_established(net, saddr, htons(sport), daddr, dport,
+					 skb ? inet_iif(skb) : 0, skb ? inet_sdif(skb) : 0);
 }
 
 bool thop_sk_is_mptcp(const struct sock *sk)
@@ -597,19 +598,33 @@ thop_destruct_t thop_sk_destruct_swap(struct sock *sk, thop_destruct_t destruct)
 	return xchg(&sk->sk_destruct, destruct);
 }
 
+thop_destruct_t thop_sk_destruct(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_destruct);
+}
+
+bool thop_sock_hold_live(struct sock *sk)
+{
+	return refcount_inc_not_zero(&sk->sk_refcnt);
+}
+
 struct net *thop_sock_net(const struct sock *sk)
 {
 	return sock_net(sk);
 }
 
+void thop_sk_disconnect_silently(struct sock *sk)
+{
+	/* In repair mode a socket closes without a word to its peer. */
+	tcp_sk(sk)->repair = 1;
+	sk->sk_prot->disconnect(sk, 0);
+	tcp_sk(sk)->repair = 0;
+}
+
 void thop_sk_vanish(struct sock *sk)
 {
 	lock_sock(sk);
-	if (sk->sk_state != TCP_CLOSE) {
-		/* In repair mode a socket closes without a word to its peer. */
-		tcp_sk(sk)->repair = 1;
-		sk->sk_prot->disconnect(sk, 0);
-		tcp_sk(sk)->repair = 0;
-	}
+	if (sk->sk_state != TCP_CLOSE)
+		thop_sk_disconnect_silently(sk);
 	release_sock(sk);
 }

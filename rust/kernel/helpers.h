@@ -67,6 +67,7 @@ bool thop_net_admin(const struct file *file, struct net *net);
 /* Proc files. */
 struct proc_dir_entry *thop_proc_net_mkdir(struct net *net, const char *name);
 void *thop_pde_data(const struct file *file);
+struct seq_file *thop_seq(const struct file *file);
 void *thop_memdup_user(const void __user *from, size_t size);
 
 /* Packets. */
@@ -104,7 +105,6 @@ void *thop_sk_user_data(const struct sock *sk);
 void thop_sk_set_user_data(struct sock *sk, void *data);
 int thop_sk_state(const struct sock *sk);
 void thop_sk_set_state(struct sock *sk, int state);
-void thop_sk_set_repair(struct sock *sk);
 void thop_sk_limit_window(struct sock *sk, int octets);
 void thop_sk_get_callbacks(const struct sock *sk, void (**data_ready)(struct sock *),
 			   void (**state_change)(struct sock *));
@@ -172,7 +172,10 @@ void thop_deliver_local(struct sk_buff *skb);
 u64 thop_tcp_passive_opens(struct net *net);
 u64 thop_tcp_listen_drops(struct net *net);
 thop_destruct_t thop_sk_destruct_swap(struct sock *sk, thop_destruct_t destruct);
+thop_destruct_t thop_sk_destruct(const struct sock *sk);
+bool thop_sock_hold_live(struct sock *sk);
 struct net *thop_sock_net(const struct sock *sk);
+void thop_sk_disconnect_silently(struct sock *sk);
 void thop_sk_vanish(struct sock *sk);
 
 #endif

@@ -1,4 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Safe abstractions over the kernel's C APIs.
-pub mod bindings;
+//! Safe abstractions over the kernel's C APIs that THOP needs and the `kernel` crate lacks.
+//!
+//! All unsafe code of the project lives in this crate. Each file wraps one concept:
+//!
+//! | module | what it wraps |
+//! |---|---|
+//! | [`sync`] | a spinlock that keeps softirqs out, and RCU-protected replacement |
+//! | [`memory`] | the kernel's vectors as [`thop_core::heap::Heap`]s |
+//! | [`counters`] | per-CPU counters |
+//! | [`table`] | a hash table: one spinlock per bucket, elements from a `kmem_cache` |
+//! | [`skb`] | `struct sk_buff` |
+//! | [`instance`] | what a module keeps per network namespace: hooks, proc files, a worker |
+//! | [`listener`] | an in-kernel TCP listener whose connections are handled where data arrives |
+//! | [`adopt`] | giving a connection to a listener of this machine |
+//! | [`send`] | routes, and sending what did not come from a socket |
+//!
+//! # Locks
+//!
+//! No two of this crate's spinlocks are ever held at once, and none is held while a packet is sent
+//! or a socket is called. A socket's own lock is taken before any of them, never after.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod bindings;
+
+pub mod adopt;
+pub mod counters;
+pub mod instance;
+pub mod listener;
+pub mod memory;
+pub mod send;
+pub mod skb;
+pub mod sync;
+pub mod table;
+pub mod time;
+
+/// What the kernel's `pr_*!` macros put before this crate's messages.
+const __LOG_PREFIX: &[u8] = b"thop\0";

@@ -138,7 +138,7 @@ pub fn check_oracle(stream: &[u8]) {
     }
 }
 
-/// What `httparse` accepts and `thop_core` does not.
+/// Why `thop_core` refuses what `httparse` accepts.
 const STRICTER: [Reason; 9] = [
     Reason::LeadingLines,
     Reason::Target,
@@ -378,6 +378,58 @@ mod properties {
             .prop_map(|(start, words, end)| (start.to_owned() + &words.concat() + end).into_bytes())
     }
 
+    /// What a target or host is made of.
+    const PIECES: [&str; 19] = [
+        "/", "/", "*", "a", "a", "a:", "http://", "http://a", "[", "]", "[::1]", ":", "80",
+        "65535", "65536", "?", "#", "@", "[]",
+    ];
+
+    const LINES: [&str; 12] = [
+        "Host: a",
+        "Host: a",
+        "HOST:",
+        "Content-Length: 5",
+        "content-length:5 ",
+        "Content-Length: 6",
+        "Content-Length: 18446744073709551615",
+        "Content-Length: 18446744073709551616",
+        "Transfer-Encoding: chunked",
+        "transfer-encoding:",
+        "X: y",
+        "X y",
+    ];
+
+    /// Streams in the form of a request, each part of which may be wrong.
+    fn of_parts() -> impl Strategy<Value = Vec<u8>> {
+        let leading = prop_oneof![3 => Just(0), 1 => 0..7_usize];
+        let method = select(&["GET", "GET", "CONNECT", "OPTIONS", "X", "X(", ""][..]);
+        let pieces = || vec(select(&PIECES[..]), 0..5).prop_map(|pieces| pieces.concat());
+        let target = prop_oneof![Just("/".to_owned()), pieces()];
+        let version = select(&["1.1", "1.1", "1.0", "1.0", "1.2"][..]);
+        let line = prop_oneof![
+            8 => select(&LINES[..]).prop_map(str::to_owned),
+            1 => pieces().prop_map(|host| format!("Host: {host}")),
+        ];
+        let fields = vec(line, 0..5);
+        (
+            leading,
+            method,
+            target,
+            version,
+            fields,
+            select(&["\n", "\r\n"][..]),
+        )
+            .prop_map(|(leading, method, target, version, fields, line_end)| {
+                let mut stream = line_end.repeat(leading);
+                stream += &format!("{method} {target} HTTP/{version}{line_end}");
+                for field in fields {
+                    stream += &field;
+                    stream += line_end;
+                }
+                (stream + line_end).into_bytes()
+            })
+    }
+
     /// A valid request, with what it is made of.
     #[derive(Clone, Debug)]
     struct Valid {
@@ -565,7 +617,7 @@ mod properties {
     }
 
     fn any_stream() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![vec(any::<u8>(), 0..200), of_words(), mutated()]
+        prop_oneof![vec(any::<u8>(), 0..200), of_words(), of_parts(), mutated()]
     }
 
     fn lengths() -> impl Strategy<Value = Vec<usize>> {
@@ -629,6 +681,11 @@ mod properties {
 
         #[test]
         fn words_are_judged_as_by_httparse(stream in of_words()) {
+            check_oracle(&stream);
+        }
+
+        #[test]
+        fn parts_are_judged_as_by_httparse(stream in of_parts()) {
             check_oracle(&stream);
         }
 

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0
+# What run and demo share on the host's side: which accelerator works, how QEMU is started.
+# Sourced after scripts/lib.sh, never executed.
+
+# QEMU's arguments that never differ. The machine has no network of the host's, no display and no
+# default device; it exits instead of rebooting. The build root is its root file system, read-only.
+# The kernel's: a crash is final at once and told in full; a slow emulation is not taken for a
+# lock-up; KASLR and the mitigations only cost time here.
+QEMU_ARGS=(
+	-nodefaults -no-user-config -display none -no-reboot
+	-initrd /boot/thop-initramfs.gz
+	-virtfs "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap,id=root"
+	-device virtio-serial
+)
+KERNEL_ARGS="console=ttyS0 panic=-1 oops=panic softlockup_panic=1 unknown_nmi_panic panic_print=0x40 \
+watchdog_thresh=20 rcupdate.rcu_cpu_stall_timeout=40 log_buf_len=4M nokaslr mitigations=off tsc=reliable"
+
+# spawn COMMAND...: COMMAND inside the build root as a background job. SPAWNED is its own process
+# id, and it dies with this shell, however that ends.
+spawn() {
+	setpriv --pdeathsig KILL bash -euc '
+		. "$1/scripts/lib.sh"
+		shift
+		# enter ends in unshare, chroot and env, each of which becomes the next: with this they
+		# become one process, the one whose id the caller knows.
+		unshare() { exec unshare "$@"; }
+		enter "$@"
+	' spawn "$THOP_TOP" "$@" &
+	SPAWNED=$!
+}
+
+# Sets ACCEL to QEMU's arguments for the fastest accelerator that really runs the kernel.
+# /dev/kvm proves nothing (nested and restricted KVMs exist), so boot once and remember.
+find_accelerator() {
+	local v id answer
+	v=$(newest_kernel)
+	id="$(uname -r) $(cat /proc/sys/kernel/random/boot_id) $v"
+	ACCEL=(-accel "tcg,thread=multi" -cpu max)
+	[ -w /dev/kvm ] || return 0
+	answer=$(sed -n "s/^$id: //p" "$THOP_CACHE/kvm" 2>/dev/null || true)
+	if [ -z "$answer" ]; then
+		answer=$(probe_kvm "$v")
+		echo "$id: $answer" >"$THOP_CACHE/kvm.$$"
+		mv "$THOP_CACHE/kvm.$$" "$THOP_CACHE/kvm"
+	fi
+	if [ "$answer" = yes ]; then
+		ACCEL=(-accel kvm -cpu host)
+	fi
+}
+
+# probe_kvm VERSION: yes when a virtual machine under KVM reaches our initramfs in ten seconds.
+probe_kvm() {
+	local dir pid i answer=no
+	say "trying KVM (once)"
+	dir=$(mktemp -d "${TMPDIR:-/tmp}/thop-kvm.XXXXXX")
+	: >"$dir/console"
+	spawn --bind "$dir:/run/thop-host" -- qemu-system-x86_64 -nodefaults -no-user-config \
+		-display none -no-reboot -accel kvm -cpu host -m 512 \
+		-kernel "/usr/lib/modules/$1/vmlinuz" -initrd /boot/thop-initramfs.gz \
+		-append "console=ttyS0 panic=-1" -serial file:/run/thop-host/console </dev/null >/dev/null 2>&1
+	pid=$SPAWNED
+	for ((i = 0; i < 100; i++)); do
+		# It has no root file system to mount, and our initramfs says so.
+		if grep -q 'initramfs: no root' "$dir/console"; then
+			answer=yes
+			break
+		fi
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.1
+	done
+	kill -KILL "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
+	rm -rf "$dir"
+	note "KVM works: $answer"
+	echo "$answer"
+}
+
+# make_www: the files that the Web servers serve, made once, the same everywhere. Prints the folder.
+# Blocks of pseudo-random bytes that never repeat, so that nothing lost, doubled or moved goes unseen.
+make_www() {
+	local dir=$THOP_CACHE/www
+	if [ ! -e "$dir/100m" ]; then
+		mkdir -p "$dir"
+		enter --bind "$dir:/run/thop-www" --chdir /run/thop-www -- bash -euc '
+			# Under another name until whole, as two may be doing this at once.
+			openssl enc -aes-128-ctr -K 00 -iv 00 </dev/zero 2>/dev/null | head -c 104857600 >100m.$1 || true
+			for f in 0:0 1k:1024 100k:102400 1m:1048576; do
+				head -c ${f#*:} 100m.$1 >${f%:*}.$1
+				mv ${f%:*}.$1 ${f%:*}
+			done
+			mv 100m.$1 100m
+		' www $$
+	fi
+	echo "$dir"
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a module keeps per network namespace.
+//!
+//! C headers: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h),
+//! [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h),
+//! [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h)
+//!
+//! A module implements [`Instance`] for its state and holds one [`Registration`]. For every network
+//! namespace, those that exist and those to come, an instance is made, its proc files appear under
+//! `/proc/net/NAME/`, its worker is ready, and its hooks see packets. When the namespace or the
+//! module goes, things end in the opposite order:
+//!
+//! 1. hooks are unregistered, proc files removed (which waits for readers and writers);
+//! 2. [`Instance::stop()`] ends what the instance itself has begun (sockets, for instance);
+//! 3. the worker is cancelled, and waited for;
+//! 4. an RCU grace period passes, after which no hook can be running;
+//! 5. the instance is dropped.
+
+use core::{
+    cell::UnsafeCell,
+    ffi::CStr,
+    marker::PhantomData,
+    mem,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    types::Opaque, //
+};
+
+use crate::{
+    bindings,
+    skb::SkBuff, //
+};
+
+mod files;
+mod hooks;
+mod worker;
+
+pub use files::{
+    File,
+    Text, //
+};
+pub use hooks::{
+    Packet,
+    Verdict, //
+};
+pub use worker::Worker;
+
+/// A network namespace.
+///
+/// # Invariants
+///
+/// The namespace is alive: objects of this type exist only inside an [`Instance`] of it, or for the
+/// time of a call.
+#[derive(Clone, Copy)]
+pub struct Namespace(NonNull<bindings::net>);
+
+// SAFETY: A namespace is shared by all CPUs; its functions do their own locking.
+unsafe impl Send for Namespace {}
+// SAFETY: As above.
+unsafe impl Sync for Namespace {}
+
+impl Namespace {
+    pub(crate) fn as_ptr(self) -> *mut bindings::net {
+        self.0.as_ptr()
+    }
+}
+
+/// A module's state in one network namespace.
+pub trait Instance: Sized + Send + Sync + 'static {
+    /// The directory under `/proc/net`.
+    const NAME: &'static CStr;
+
+    /// What all instances of the module share.
+    type Shared: Send + Sync;
+
+    /// Where the module's registration keeps itself: a static of the module.
+    fn slot() -> &'static Slot<Self>;
+
+    /// Makes the state for a namespace. Process context.
+    fn new(namespace: Namespace, shared: &Self::Shared) -> Result<impl PinInit<Self, Error>>;
+
+    /// The proc files.
+    fn files() -> &'static [File<Self>];
+
+    /// The worker that calls [`Instance::work()`].
+    fn worker(&self) -> &Worker;
+
+    /// What the worker does. Returns after how many milliseconds it shall be called again, `None`
+    /// for not before it is kicked. Process context; never runs twice at once.
+    fn work(&self) -> Option<u32>;
+
+    /// Sees every IPv4 packet that comes in, before every other hook, fragments not reassembled.
+    ///
+    /// Softirq, within an RCU read-side section. The packet's octets begin with a linear IP header.
+    fn pre_routing(&self, packet: Packet<'_>) -> Verdict;
+
+    /// Sees every IPv4 packet for this machine, before every other hook, fragments reassembled.
+    ///
+    /// Context as for [`Instance::pre_routing()`].
+    fn local_in(&self, packet: Packet<'_>) -> Verdict;
+
+    /// Ends what the instance has begun. Process context; hooks may still be running.
+    fn stop(&self);
+}
+
+/// Where a module's [`Registration`] can be found by C callbacks.
+pub struct Slot<T: Instance> {
+    id: UnsafeCell<u32>,
+    shared: Atomic<*mut T::Shared>,
+    _instances: PhantomData<T>,
+}
+
+// SAFETY: `id` is written by C before the first instance is made and only read after; the pointer is
+// atomic.
+unsafe impl<T: Instance> Sync for Slot<T> {}
+
+impl<T: Instance> Slot<T> {
+    /// An empty slot.
+    #[expect(clippy::new_without_default, reason = "used in statics only")]
+    pub const fn new() -> Self {
+        Self {
+            id: UnsafeCell::new(0),
+            shared: Atomic::new(ptr::null_mut()),
+            _instances: PhantomData,
+        }
+    }
+
+    /// The instance of a namespace, if it has one.
+    ///
+    /// # Safety
+    ///
+    /// `net` is valid, and the caller keeps the instance from going while it uses the reference, by
+    /// being in an RCU read-side section or by being one of the instance's own callbacks.
+    pub(crate) unsafe fn find<'a>(&self, net: *mut bindings::net) -> Option<&'a T> {
+        if self.shared.load(Relaxed).is_null() {
+            return None;
+        }
+        // SAFETY: The module is registered, so the place exists; by the function's requirements.
+        unsafe { (*Registration::<T>::place(net)).as_ref() }.map(|holder| &holder.state)
+    }
+}
+
+/// All that belongs to one instance, made and ended by the namespace's callbacks.
+#[pin_data]
+struct Holder<T: Instance> {
+    /// First, so that the worker's C part can be found from it.
+    #[pin]
+    state: T,
+    directory: Atomic<*mut bindings::proc_dir_entry>,
+    entries: UnsafeCell<Option<KVec<files::Entry<T>>>>,
+    hooks: UnsafeCell<[bindings::nf_hook_ops; 2]>,
+}
+
+/// The existence of a module's instances: dropping it ends them all.
+pub struct Registration<T: Instance> {
+    operations: Pin<KBox<Opaque<bindings::pernet_operations>>>,
+    _shared: Pin<KBox<T::Shared>>,
+}
+
+// SAFETY: It is only kept and dropped.
+unsafe impl<T: Instance> Send for Registration<T> {}
+// SAFETY: It has no methods that take a shared reference.
+unsafe impl<T: Instance> Sync for Registration<T> {}
+
+impl<T: Instance> Registration<T> {
+    /// Makes an instance in every network namespace. Process context.
+    pub fn new(shared: T::Shared) -> Result<Self> {
+        let slot = T::slot();
+        let shared = KBox::pin(shared, GFP_KERNEL)?;
+        slot.shared.store(ptr::from_ref(&*shared).cast_mut(), Relaxed);
+        let operations = bindings::pernet_operations {
+            init: Some(Self::init_callback),
+            pre_exit: Some(Self::pre_exit_callback),
+            exit: Some(Self::exit_callback),
+            id: slot.id.get(),
+            size: mem::size_of::<*mut Holder<T>>(),
+            ..Default::default()
+        };
+        let operations = KBox::pin(Opaque::new(operations), GFP_KERNEL)?;
+        // SAFETY: The operations are pinned and live until `drop()` unregisters them.
+        to_result(unsafe { bindings::register_pernet_subsys(operations.get()) })?;
+        Ok(Self {
+            operations,
+            _shared: shared,
+        })
+    }
+
+    /// Where the namespace keeps the pointer to its holder.
+    ///
+    /// # Safety
+    ///
+    /// `net` is valid and the operations are registered.
+    unsafe fn place(net: *mut bindings::net) -> *mut *mut Holder<T> {
+        // SAFETY: The id was set by `register_pernet_subsys()`, and the area it names has the size
+        // of a pointer, as the operations say.
+        unsafe { bindings::thop_net_generic(net, *T::slot().id.get()).cast() }
+    }
+
+    fn make(net: NonNull<bindings::net>) -> Result<Pin<KBox<Holder<T>>>> {
+        let shared = T::slot().shared.load(Relaxed);
+        // SAFETY: `new()` has set it before it registered the operations, and `drop()` frees it
+        // after it has unregistered them.
+        let shared = unsafe { &*shared };
+        let state = T::new(Namespace(net), shared)?;
+        let holder = KBox::try_pin_init(
+            try_pin_init!(Holder {
+                state <- state,
+                directory: Atomic::new(ptr::null_mut()),
+                entries: UnsafeCell::new(None),
+                hooks: UnsafeCell::new(Default::default()),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+        Ok(holder)
+    }
+
+    fn start(net: NonNull<bindings::net>, holder: &Holder<T>) -> Result {
+        holder.state.worker().attach(&holder.state);
+        files::create(net, holder)?;
+        // SAFETY: Nobody else uses the array before the hooks are registered. `hooks::register()`
+        // keeps its address until `hooks::unregister()`; the holder is pinned.
+        unsafe { hooks::register(net, &holder.state, holder.hooks.get()) }
+    }
+
+    /// Ends what `start()` has begun, as far as it came.
+    ///
+    /// # Safety
+    ///
+    /// `net` is the holder's namespace.
+    unsafe fn end(net: NonNull<bindings::net>, holder: &Holder<T>) {
+        // SAFETY: Registered by `start()`, or not at all, which it recognises.
+        unsafe { hooks::unregister(net, holder.hooks.get()) };
+        files::remove(holder);
+        holder.state.stop();
+        holder.state.worker().stop();
+    }
+
+    /// Process context, from `register_pernet_subsys()` or the creation of a namespace.
+    unsafe extern "C" fn init_callback(net: *mut bindings::net) -> i32 {
+        from_result(|| {
+            let net = NonNull::new(net).ok_or(EINVAL)?;
+            let holder = Self::make(net)?;
+            if let Err(error) = Self::start(net, &holder) {
+                // SAFETY: It is this namespace's.
+                unsafe { Self::end(net, &holder) };
+                // A hook may have begun to run.
+                kernel::sync::rcu::synchronize_rcu();
+                return Err(error);
+            }
+            // SAFETY: The callback is called with a valid namespace by registered operations. The
+            // holder stays pinned: `exit_callback()` makes a pinned box of it again.
+            unsafe {
+                *Self::place(net.as_ptr()) =
+                    KBox::into_raw(Pin::into_inner_unchecked(holder));
+            }
+            Ok(0)
+        })
+    }
+
+    /// Process context. The core waits for an RCU grace period between this and `exit_callback()`.
+    unsafe extern "C" fn pre_exit_callback(net: *mut bindings::net) {
+        // SAFETY: As for `init_callback()`, which has stored the holder there.
+        let (Some(net), holder) = (NonNull::new(net), unsafe { *Self::place(net) }) else {
+            return;
+        };
+        // SAFETY: The holder lives until `exit_callback()`.
+        if let Some(holder) = unsafe { holder.as_ref() } {
+            // SAFETY: It is this namespace's.
+            unsafe { Self::end(net, holder) };
+        }
+    }
+
+    /// Process context. Nothing of the instance is running any more.
+    unsafe extern "C" fn exit_callback(net: *mut bindings::net) {
+        // SAFETY: As for `init_callback()`.
+        let holder = unsafe { mem::replace(&mut *Self::place(net), ptr::null_mut()) };
+        if !holder.is_null() {
+            // SAFETY: It comes from `KBox::into_raw()` and is reachable from nowhere else.
+            drop(unsafe { Pin::new_unchecked(KBox::from_raw(holder)) });
+        }
+    }
+}
+
+impl<T: Instance> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: `new()` has registered them.
+        unsafe { bindings::unregister_pernet_subsys(self.operations.get()) };
+        // What instances have given to RCU callbacks of this module must have run before its code
+        // goes.
+        // SAFETY: Process context, no locks.
+        unsafe { bindings::rcu_barrier() };
+        T::slot().shared.store(ptr::null_mut(), Relaxed);
+    }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Netfilter hooks.
+
+use core::marker::PhantomData;
+
+use super::*;
+
+/// A packet that a hook is asked about. It must be accepted, dropped or taken.
+pub struct Packet<'a> {
+    skb: SkBuff,
+    namespace: Namespace,
+    _call: PhantomData<&'a ()>,
+}
+
+/// What becomes of a packet. Only [`Packet`]'s methods make one.
+pub struct Verdict(u32);
+
+impl Packet<'_> {
+    /// The packet.
+    #[inline]
+    pub fn skb(&mut self) -> &mut SkBuff {
+        &mut self.skb
+    }
+
+    /// The namespace that the packet is in.
+    #[inline]
+    pub fn namespace(&self) -> Namespace {
+        self.namespace
+    }
+
+    /// Lets the packet go on.
+    #[inline]
+    pub fn accept(self) -> Verdict {
+        // Netfilter has it again.
+        let _ = self.skb.into_raw();
+        Verdict(bindings::NF_ACCEPT)
+    }
+
+    /// Takes the packet out of the kernel's hands.
+    #[inline]
+    pub fn steal(self) -> (SkBuff, Verdict) {
+        (self.skb, Verdict(bindings::NF_STOLEN))
+    }
+
+    /// Drops the packet.
+    #[inline]
+    pub fn drop(self) -> Verdict {
+        // Freed here, so that the reason is this module, not netfilter.
+        let (skb, verdict) = self.steal();
+        drop(skb);
+        verdict
+    }
+
+    /// Collects the fragments of the packet that this is a piece of.
+    ///
+    /// Gives the whole packet back when this was the last piece, else the verdict on the piece.
+    pub fn defragment(self) -> Result<Self, Verdict> {
+        let Self {
+            skb,
+            namespace,
+            _call,
+        } = self;
+        let skb = skb.into_raw();
+        // SAFETY: Softirq, and the packet is ours; unless the result is 0 it is gone.
+        if unsafe { bindings::thop_defrag(namespace.as_ptr(), skb) } != 0 {
+            return Err(Verdict(bindings::NF_STOLEN));
+        }
+        match NonNull::new(skb) {
+            // SAFETY: On success the packet is still ours, and whole.
+            Some(skb) => Ok(Self {
+                skb: unsafe { SkBuff::from_raw(skb) },
+                namespace,
+                _call,
+            }),
+            None => Err(Verdict(bindings::NF_STOLEN)),
+        }
+    }
+
+    /// Routes the packet as if it were for `to`, an address of this machine, so that it will be
+    /// delivered here whatever its destination says then.
+    #[inline]
+    pub fn route_to_self(&mut self, to: core::net::Ipv4Addr) -> bool {
+        // SAFETY: Within the hook's RCU section, with a device; the network header is in place.
+        unsafe { bindings::thop_route_local(self.skb.as_ptr(), crate::send::be32(to)) }
+    }
+
+    /// Tells the checksum of a packet for this machine that its destination was rewritten.
+    #[inline]
+    pub fn destination_rewritten(&mut self, from: core::net::Ipv4Addr, to: core::net::Ipv4Addr) {
+        self.skb
+            .fix_complete(crate::send::be32(from), crate::send::be32(to));
+    }
+}
+
+/// Registers both hooks of an instance. Process context.
+///
+/// # Safety
+///
+/// `hooks` is unused, and it and `state` stay where they are until `unregister()` and an RCU grace
+/// period after it.
+pub(super) unsafe fn register<T: Instance>(
+    net: NonNull<bindings::net>,
+    state: &T,
+    hooks: *mut [bindings::nf_hook_ops; 2],
+) -> Result {
+    let entry = |hook, point: u32| bindings::nf_hook_ops {
+        hook: Some(hook),
+        priv_: ptr::from_ref(state).cast_mut().cast(),
+        pf: bindings::NFPROTO_IPV4 as u8,
+        hooknum: point,
+        // Before every other hook: fragments are collected at -400, connections tracked at -200.
+        priority: i32::MIN,
+        ..Default::default()
+    };
+    // SAFETY: By the function's requirements the array is ours.
+    unsafe {
+        *hooks = [
+            // A client's segment of a handed-over connection must not travel further up.
+            entry(
+                pre_routing_callback::<T> as unsafe extern "C" fn(_, _, _) -> _,
+                bindings::nf_inet_hooks_NF_INET_PRE_ROUTING,
+            ),
+            // THOP messages, which may have come in fragments.
+            entry(
+                local_in_callback::<T> as unsafe extern "C" fn(_, _, _) -> _,
+                bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
+            ),
+        ];
+        let registered = to_result(bindings::nf_register_net_hooks(
+            net.as_ptr(),
+            hooks.cast(),
+            2,
+        ));
+        if registered.is_err() {
+            *hooks = Default::default();
+        }
+        registered
+    }
+}
+
+/// Unregisters them, if they are registered. Process context.
+///
+/// # Safety
+///
+/// `hooks` is an array that was given to `register()`, or a default one.
+pub(super) unsafe fn unregister(
+    net: NonNull<bindings::net>,
+    hooks: *mut [bindings::nf_hook_ops; 2],
+) {
+    // SAFETY: By the function's requirements; a default array has no hook function.
+    unsafe {
+        if (*hooks)[0].hook.is_some() {
+            bindings::nf_unregister_net_hooks(net.as_ptr(), hooks.cast(), 2);
+            *hooks = Default::default();
+        }
+    }
+}
+
+/// # Safety
+///
+/// Called by netfilter with a hook that `register()` has registered.
+#[inline]
+unsafe fn call<T: Instance>(
+    context: *mut c_void,
+    skb: *mut bindings::sk_buff,
+    state: *const bindings::nf_hook_state,
+    hook: impl FnOnce(&T, Packet<'_>) -> Verdict,
+) -> u32 {
+    // SAFETY: Netfilter passes valid pointers.
+    let (skb, net) = unsafe { (NonNull::new_unchecked(skb), NonNull::new_unchecked((*state).net)) };
+    let packet = Packet {
+        // SAFETY: The packet is the hook's until it returns its verdict, which each of the methods
+        // that make a verdict respects.
+        skb: unsafe { SkBuff::from_raw(skb) },
+        namespace: Namespace(net),
+        _call: PhantomData,
+    };
+    // SAFETY: `register()` has set it to the instance, which outlives the hook.
+    hook(unsafe { &*context.cast::<T>() }, packet).0
+}
+
+/// Softirq, RCU read-side section.
+unsafe extern "C" fn pre_routing_callback<T: Instance>(
+    context: *mut c_void,
+    skb: *mut bindings::sk_buff,
+    state: *const bindings::nf_hook_state,
+) -> u32 {
+    // SAFETY: By netfilter's contract.
+    unsafe { call(context, skb, state, T::pre_routing) }
+}
+
+/// Softirq, RCU read-side section.
+unsafe extern "C" fn local_in_callback<T: Instance>(
+    context: *mut c_void,
+    skb: *mut bindings::sk_buff,
+    state: *const bindings::nf_hook_state,
+) -> u32 {
+    // SAFETY: By netfilter's contract.
+    unsafe { call(context, skb, state, T::local_in) }
+}

@@ -1,0 +1,985 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An in-kernel TCP listener whose connections are handled where their data arrives.
+//!
+//! The kernel's own stack does the handshake, SYN cookies, reassembly and retransmission. What is
+//! different from an ordinary server: no thread reads. `sk_data_ready`, which children inherit from
+//! the listening socket, runs in softirq under the child's lock; there the [`Dispatcher`] looks at
+//! the receive queue in place and decides. A worker in process context does what softirq may not:
+//! accept, send error responses, and close.
+//!
+//! # The life of a connection
+//!
+//! ```text
+//!             data            data
+//!   Waiting ───────> Waiting ───────> Parked ────> Released     vanishes: no FIN, no RST
+//!      │                                 │
+//!      │ malformed, too slow             │ nobody takes it
+//!      └─────────────> Answering <───────┘
+//!                          │ sent
+//!                      Lingering ──────────────> Done           an ordinary close
+//! ```
+//!
+//! A *parked* socket is out of the game but not gone: its state is set to `TCP_CLOSE` without
+//! unhashing it, so that the stack discards silently what still reaches it (segments that were past
+//! the forwarder on another CPU), neither acknowledging nor resetting. Its true state is kept: it is
+//! put back before the socket is closed, or when the switch must answer itself after all.
+//!
+//! # Locking
+//!
+//! `progress`, and a change from Waiting, belong to the socket's lock. The queue of children that
+//! wait for the worker has a lock of its own, taken last. Links, deadline and `struct socket` belong
+//! to the worker, which never runs twice at once.
+//!
+//! # References
+//!
+//! A child's `sk_user_data` owns one reference to its [`Child`], from the first event until the
+//! worker closes the socket. A [`Parked`] owns one, and so does an entry of the worker's queue. A
+//! `Child` owns one reference to the [`Core`].
+
+use core::{
+    cell::UnsafeCell,
+    mem,
+    net::{
+        IpAddr,
+        Ipv4Addr, //
+    },
+    ptr, slice,
+};
+
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        rcu,
+        Arc, //
+    },
+    types::Opaque, //
+};
+use thop_core::addr::Endpoint;
+
+use crate::{
+    bindings,
+    instance::Namespace,
+    send::{
+        be32,
+        from_be32, //
+    },
+    skb::SkBuff,
+    sync::SpinLockBh,
+    time::now_ms, //
+};
+
+/// How long an answered connection may take to close, milliseconds.
+const LINGER_MS: u64 = 2_000;
+/// How soon the worker tries again what failed for want of memory, milliseconds.
+const RETRY_MS: u64 = 20;
+
+/// What a listener's connections are for.
+pub trait Dispatcher: Send + Sync + 'static {
+    /// What is kept of a connection while its request arrives.
+    type Progress: Send;
+
+    /// The progress of a connection of which nothing has been seen.
+    fn begin(&self) -> Self::Progress;
+
+    /// New octets have arrived, or the peer has closed its half.
+    ///
+    /// Softirq, or process context, with the socket's lock.
+    fn received(&self, stream: Stream<'_, Self>, progress: &mut Self::Progress) -> Outcome
+    where
+        Self: Sized;
+
+    /// How long a request may take to arrive, milliseconds.
+    fn timeout_ms(&self) -> u32;
+
+    /// The answer to a request that took longer.
+    fn timed_out(&self) -> &'static [u8];
+}
+
+/// What shall become of a connection.
+pub enum Outcome {
+    /// Wait for more.
+    Wait,
+    /// Send these octets and close.
+    Answer(&'static [u8]),
+    /// Close.
+    Close,
+    /// [`Stream::park()`] has been called.
+    Parked,
+}
+
+/// Where a child stands; see the module's documentation.
+mod phase {
+    pub(super) const WAITING: u32 = 0;
+    pub(super) const PARKED: u32 = 1;
+    pub(super) const RELEASED: u32 = 2;
+    pub(super) const ANSWERING: u32 = 3;
+    pub(super) const LINGERING: u32 = 4;
+    pub(super) const DONE: u32 = 5;
+}
+
+/// What `sk_user_data` points to: of a listening socket and a child of which nothing is known a
+/// [`Core`], else a [`Child`]. Both begin with this.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Kind {
+    Core,
+    Child,
+}
+
+/// What a listener shares with its connections.
+#[pin_data]
+#[repr(C)]
+struct Core<D: Dispatcher> {
+    kind: Kind,
+    dispatcher: D,
+    /// No connection may begin any more.
+    closing: Atomic<bool>,
+    socket: *mut bindings::socket,
+    /// The callbacks that the listening socket was made with.
+    callbacks: Callbacks,
+    /// Children that wait for the worker; each entry owns a reference.
+    #[pin]
+    queue: SpinLockBh<Queue<D>>,
+    /// The worker's alone.
+    waiting: UnsafeCell<Deadlines<D>>,
+    lingering: UnsafeCell<Deadlines<D>>,
+    #[pin]
+    work: Opaque<bindings::delayed_work>,
+}
+
+// SAFETY: The raw pointers are used as the module's documentation on locking says.
+unsafe impl<D: Dispatcher> Send for Core<D> {}
+// SAFETY: As above.
+unsafe impl<D: Dispatcher> Sync for Core<D> {}
+
+#[derive(Clone, Copy)]
+struct Callbacks {
+    data_ready: Option<unsafe extern "C" fn(*mut bindings::sock)>,
+    state_change: Option<unsafe extern "C" fn(*mut bindings::sock)>,
+}
+
+struct Queue<D: Dispatcher> {
+    first: *mut Child<D>,
+}
+
+// SAFETY: It owns references to children, which are Send and Sync.
+unsafe impl<D: Dispatcher> Send for Queue<D> {}
+
+/// One connection.
+#[repr(C)]
+struct Child<D: Dispatcher> {
+    kind: Kind,
+    phase: Atomic<u32>,
+    core: Arc<Core<D>>,
+    sk: *mut bindings::sock,
+    /// The socket's true state while it is parked.
+    state: Atomic<i32>,
+    /// Written before the phase becomes ANSWERING, read after.
+    answer: UnsafeCell<&'static [u8]>,
+    /// With the socket's lock.
+    progress: UnsafeCell<D::Progress>,
+    /// Whether it is in the worker's queue.
+    queued: Atomic<bool>,
+    queue_next: UnsafeCell<*mut Child<D>>,
+    /// From here on the worker's alone.
+    socket: UnsafeCell<*mut bindings::socket>,
+    deadline: UnsafeCell<u64>,
+    links: UnsafeCell<Links<D>>,
+}
+
+// SAFETY: The raw pointers are used as the module's documentation on locking says.
+unsafe impl<D: Dispatcher> Send for Child<D> {}
+// SAFETY: As above.
+unsafe impl<D: Dispatcher> Sync for Child<D> {}
+
+struct Links<D: Dispatcher> {
+    list: *mut Deadlines<D>,
+    previous: *mut Child<D>,
+    next: *mut Child<D>,
+}
+
+/// Children in the order of their deadlines.
+struct Deadlines<D: Dispatcher> {
+    first: *mut Child<D>,
+    last: *mut Child<D>,
+}
+
+impl<D: Dispatcher> Deadlines<D> {
+    const fn new() -> Self {
+        Self {
+            first: ptr::null_mut(),
+            last: ptr::null_mut(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the worker; `child` is on no list and stays alive until it is unlinked; `list` does
+    /// not move.
+    unsafe fn append(list: *mut Self, child: *mut Child<D>) {
+        // SAFETY: By the function's requirements all of these are valid and the worker's alone.
+        unsafe {
+            *(*child).links.get() = Links {
+                list,
+                previous: (*list).last,
+                next: ptr::null_mut(),
+            };
+            if (*list).last.is_null() {
+                (*list).first = child;
+            } else {
+                (*(*(*list).last).links.get()).next = child;
+            }
+            (*list).last = child;
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the worker; `child` is valid, on a list or on none.
+    unsafe fn unlink(child: *mut Child<D>) {
+        // SAFETY: By the requirements of `append()` neighbours on a list are valid.
+        unsafe {
+            let links = &mut *(*child).links.get();
+            if links.list.is_null() {
+                return;
+            }
+            if links.previous.is_null() {
+                (*links.list).first = links.next;
+            } else {
+                (*(*links.previous).links.get()).next = links.next;
+            }
+            if links.next.is_null() {
+                (*links.list).last = links.previous;
+            } else {
+                (*(*links.next).links.get()).previous = links.previous;
+            }
+            links.list = ptr::null_mut();
+        }
+    }
+}
+
+impl<D: Dispatcher> Child<D> {
+    fn new(core: Arc<Core<D>>, sk: *mut bindings::sock) -> Result<Arc<Self>> {
+        let progress = core.dispatcher.begin();
+        Ok(Arc::new(
+            Self {
+                kind: Kind::Child,
+                phase: Atomic::new(phase::WAITING),
+                core,
+                sk,
+                state: Atomic::new(0),
+                answer: UnsafeCell::new(&[]),
+                progress: UnsafeCell::new(progress),
+                queued: Atomic::new(false),
+                queue_next: UnsafeCell::new(ptr::null_mut()),
+                socket: UnsafeCell::new(ptr::null_mut()),
+                deadline: UnsafeCell::new(0),
+                links: UnsafeCell::new(Links {
+                    list: ptr::null_mut(),
+                    previous: ptr::null_mut(),
+                    next: ptr::null_mut(),
+                }),
+            },
+            GFP_ATOMIC | __GFP_NOWARN,
+        )?)
+    }
+
+    /// Hands the child to the worker. Any context.
+    fn enqueue(this: Arc<Self>) {
+        if this.queued.xchg(true, Full) {
+            // The worker will look at the phase after it has cleared the mark.
+            return;
+        }
+        let core = this.core.clone();
+        let mut queue = core.queue.lock();
+        // SAFETY: Not queued, so the link is unused; it belongs to the queue's lock.
+        unsafe { *this.queue_next.get() = queue.first };
+        queue.first = Arc::into_raw(this).cast_mut();
+        drop(queue);
+        core.kick();
+    }
+
+    /// Sets the phase and hands the child to the worker.
+    fn finish(this: Arc<Self>, to: u32) {
+        this.phase.store(to, Release);
+        Self::enqueue(this);
+    }
+
+    fn answer(this: Arc<Self>, octets: &'static [u8]) {
+        // SAFETY: The worker reads it only in phase ANSWERING, which is set below, once.
+        unsafe { *this.answer.get() = octets };
+        Self::finish(this, phase::ANSWERING);
+    }
+}
+
+impl<D: Dispatcher> Core<D> {
+    fn kick(&self) {
+        if !self.closing.load(Acquire) {
+            // SAFETY: The work is initialised; it is cancelled after `closing` is set.
+            unsafe { bindings::thop_delayed_work_now(self.work.get()) };
+        }
+    }
+
+    /// The child of a socket, made if there is none yet. `None` without memory, while closing, and
+    /// for a socket that is not ours any more.
+    ///
+    /// # Safety
+    ///
+    /// `sk` is a child of a listener of this type, and its lock is held.
+    unsafe fn child(sk: *mut bindings::sock) -> Option<Arc<Child<D>>> {
+        // SAFETY: By the function's requirements.
+        let data = unsafe { bindings::thop_sk_user_data(sk) };
+        if data.is_null() {
+            return None;
+        }
+        // SAFETY: Both things that a socket of ours can point to begin with their kind.
+        match unsafe { *data.cast::<Kind>() } {
+            Kind::Child => {
+                // SAFETY: The socket owns a reference, which cannot go while its lock is held.
+                let child = unsafe { mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Child<D>>())) };
+                Some((*child).clone())
+            }
+            Kind::Core => {
+                // SAFETY: The listening socket and its fresh children point to the core, which
+                // outlives them: see `Listener::drop()`.
+                let core =
+                    unsafe { mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Core<D>>())) };
+                if core.closing.load(Acquire) {
+                    return None;
+                }
+                let child = Child::new((*core).clone(), sk).ok()?;
+                // SAFETY: With the socket's lock; the socket now owns one reference.
+                unsafe {
+                    bindings::thop_sk_set_user_data(
+                        sk,
+                        Arc::into_raw(child.clone()).cast_mut().cast(),
+                    )
+                };
+                Some(child)
+            }
+        }
+    }
+
+    /// Looks at a socket on which something has happened.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Core::child()`].
+    unsafe fn process(sk: *mut bindings::sock) {
+        // SAFETY: By the function's requirements.
+        let Some(child) = (unsafe { Self::child(sk) }) else {
+            return;
+        };
+        // SAFETY: As above.
+        let state = unsafe { bindings::thop_sk_state(sk) } as u32;
+        match child.phase.load(Acquire) {
+            phase::WAITING => {}
+            phase::LINGERING => {
+                if state != bindings::TCP_FIN_WAIT1 && state != bindings::TCP_FIN_WAIT2 {
+                    // The peer has closed, too.
+                    Child::finish(child, phase::DONE);
+                }
+                return;
+            }
+            _ => return,
+        }
+        if state == bindings::TCP_CLOSE {
+            // Reset.
+            return Child::finish(child, phase::DONE);
+        }
+        let stream = Stream {
+            child: child.clone(),
+            _lock: core::marker::PhantomData,
+        };
+        // SAFETY: The socket's lock is held, and nobody but this function uses it.
+        let progress = unsafe { &mut *child.progress.get() };
+        match child.core.dispatcher.received(stream, progress) {
+            Outcome::Wait | Outcome::Parked => {}
+            Outcome::Answer(octets) => Child::answer(child, octets),
+            Outcome::Close => Child::finish(child, phase::DONE),
+        }
+    }
+
+    /// Softirq or process context, with the lock of `sk` (unless it is the listening socket).
+    unsafe extern "C" fn data_ready_callback(sk: *mut bindings::sock) {
+        // SAFETY: The stack passes a valid socket.
+        if unsafe { bindings::thop_sk_state(sk) } as u32 == bindings::TCP_LISTEN {
+            // SAFETY: As above; a listening socket points to the core, until it is closed.
+            let core = unsafe { bindings::thop_sk_user_data(sk).cast::<Self>().as_ref() };
+            if let Some(core) = core {
+                core.kick();
+            }
+            return;
+        }
+        // SAFETY: By the callback's contract the lock is held.
+        unsafe { Self::process(sk) }
+    }
+
+    /// Softirq or process context, with the lock of `sk`.
+    unsafe extern "C" fn state_change_callback(sk: *mut bindings::sock) {
+        // SAFETY: The stack passes a valid socket.
+        let state = unsafe { bindings::thop_sk_state(sk) } as u32;
+        // That the handshake is over is news to nobody here.
+        if state != bindings::TCP_LISTEN && state != bindings::TCP_ESTABLISHED {
+            // SAFETY: By the callback's contract the lock is held.
+            unsafe { Self::process(sk) }
+        }
+    }
+
+    /// Process context, on a workqueue; never twice at once.
+    unsafe extern "C" fn work_callback(work: *mut bindings::work_struct) {
+        // SAFETY: The work is the `work` member of a core that outlives it. `delayed_work` begins
+        // with its `work_struct`.
+        let core = unsafe { &*kernel::container_of!(work.cast::<Opaque<bindings::delayed_work>>(), Self, work) };
+        core.run();
+    }
+
+    fn run(&self) {
+        let mut again = u64::MAX;
+        // First, because who is in the queue is in the accept queue already.
+        let mut queue = mem::replace(&mut self.queue.lock().first, ptr::null_mut());
+        self.accept();
+        while !queue.is_null() {
+            // SAFETY: The queue owns a reference to each of its children.
+            let child = unsafe { Arc::from_raw(queue) };
+            // SAFETY: The list is ours since it was taken; read before the mark is cleared.
+            queue = unsafe { *child.queue_next.get() };
+            child.queued.store(false, Release);
+            if !self.attend(&child) {
+                again = again.min(RETRY_MS);
+                Child::enqueue_quietly(child);
+            }
+        }
+        again = again.min(self.expire());
+        if again != u64::MAX && !self.closing.load(Acquire) {
+            // SAFETY: The work is initialised; it is cancelled after `closing` is set.
+            unsafe {
+                bindings::thop_delayed_work_in(
+                    self.work.get(),
+                    bindings::thop_ms_to_jiffies(again as u32),
+                )
+            };
+        }
+    }
+
+    /// Accepts what has been established.
+    fn accept(&self) {
+        loop {
+            let mut socket = ptr::null_mut();
+            // SAFETY: The listening socket is open; process context.
+            if unsafe { bindings::thop_socket_accept(self.socket, &mut socket) } != 0 {
+                return;
+            }
+            // SAFETY: Just accepted.
+            let sk = unsafe { bindings::thop_socket_sk(socket) };
+            // SAFETY: Process context, valid socket.
+            unsafe { bindings::thop_lock_sock(sk) };
+            // SAFETY: It is a child of this listener, locked.
+            let child = unsafe { Self::child(sk) };
+            if let Some(child) = &child {
+                // SAFETY: The worker's own fields; the child lives until it is closed.
+                unsafe {
+                    *child.socket.get() = socket;
+                    *child.deadline.get() =
+                        now_ms() + u64::from(self.dispatcher.timeout_ms());
+                    Deadlines::append(self.waiting.get(), Arc::as_ptr(child).cast_mut());
+                    // Its data may have come when there was no memory to note it.
+                    Self::process(sk);
+                    bindings::release_sock(sk);
+                }
+            } else {
+                // No memory: the client gets a reset, as from any server that cannot go on.
+                // SAFETY: Locked; nothing of ours stays behind.
+                unsafe {
+                    self.restore(sk);
+                    bindings::release_sock(sk);
+                    bindings::sock_release(socket);
+                }
+            }
+        }
+    }
+
+    /// Gives a socket its original callbacks back.
+    ///
+    /// # Safety
+    ///
+    /// `sk` is a child of this listener, and its lock is held.
+    unsafe fn restore(&self, sk: *mut bindings::sock) {
+        // SAFETY: By the function's requirements.
+        unsafe {
+            bindings::thop_sk_set_callbacks(
+                sk,
+                self.callbacks.data_ready,
+                self.callbacks.state_change,
+            );
+            bindings::thop_sk_set_user_data(sk, ptr::null_mut());
+        }
+    }
+
+    /// Does what a child's phase asks for. `false` if that must be tried again.
+    fn attend(&self, child: &Arc<Child<D>>) -> bool {
+        // SAFETY: The worker's own field.
+        let socket = unsafe { *child.socket.get() };
+        match child.phase.load(Acquire) {
+            phase::RELEASED | phase::DONE | phase::ANSWERING if socket.is_null() => {
+                // Not accepted yet, or closed already.
+                // SAFETY: As above.
+                unsafe { *child.deadline.get() == u64::MAX }
+            }
+            phase::RELEASED | phase::DONE => {
+                self.close(child);
+                true
+            }
+            phase::ANSWERING => {
+                self.send_answer(child, socket);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    fn send_answer(&self, child: &Arc<Child<D>>, socket: *mut bindings::socket) {
+        // SAFETY: Written before the phase became ANSWERING.
+        let octets = unsafe { *child.answer.get() };
+        // SAFETY: Process context; the socket is open, and its lock is taken where it must be.
+        unsafe {
+            bindings::thop_lock_sock(child.sk);
+            let state = child.state.xchg(0, Relaxed);
+            if state != 0 {
+                bindings::thop_sk_set_state(child.sk, state);
+            }
+            child.phase.store(phase::LINGERING, Release);
+            bindings::release_sock(child.sk);
+            let sent = bindings::thop_socket_send(socket, octets.as_ptr().cast(), octets.len());
+            let shut = bindings::kernel_sock_shutdown(socket, bindings::sock_shutdown_cmd_SHUT_WR);
+            // What the client has sent is read, or the close would turn into a reset that may
+            // overtake the answer.
+            let open = self.discard(socket);
+            if sent < 0 || shut != 0 || !open {
+                return self.close(child);
+            }
+            let child = Arc::as_ptr(child).cast_mut();
+            *(*child).deadline.get() = now_ms() + LINGER_MS;
+            Deadlines::unlink(child);
+            Deadlines::append(self.lingering.get(), child);
+        }
+    }
+
+    /// Throws away what has been received. `false` when the peer has closed.
+    fn discard(&self, socket: *mut bindings::socket) -> bool {
+        loop {
+            // SAFETY: Process context; the socket is open.
+            match unsafe { bindings::thop_socket_discard(socket) } {
+                0 => return false,
+                n if n < 0 => return true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes a connection: without a word when it was released, else as TCP does.
+    fn close(&self, child: &Arc<Child<D>>) {
+        // SAFETY: Worker, process context. The socket is open, and after this nobody has it.
+        unsafe {
+            let socket = mem::replace(&mut *child.socket.get(), ptr::null_mut());
+            if socket.is_null() {
+                return;
+            }
+            *child.deadline.get() = u64::MAX;
+            Deadlines::unlink(Arc::as_ptr(child).cast_mut());
+            self.discard_if(child.phase.load(Acquire) == phase::DONE, socket);
+            bindings::thop_lock_sock(child.sk);
+            self.restore(child.sk);
+            let state = child.state.xchg(0, Relaxed);
+            if state != 0 {
+                bindings::thop_sk_set_state(child.sk, state);
+                bindings::thop_sk_disconnect_silently(child.sk);
+            }
+            bindings::release_sock(child.sk);
+            bindings::sock_release(socket);
+            // The reference that `sk_user_data` owned.
+            drop(Arc::from_raw(Arc::as_ptr(child)));
+        }
+    }
+
+    fn discard_if(&self, condition: bool, socket: *mut bindings::socket) {
+        if condition {
+            self.discard(socket);
+        }
+    }
+
+    /// Ends the connections whose time is over. Returns how many milliseconds later to look again.
+    fn expire(&self) -> u64 {
+        let now = now_ms();
+        let mut next = u64::MAX;
+        for list in [self.waiting.get(), self.lingering.get()] {
+            loop {
+                // SAFETY: The worker's own list; a child on it is open and alive.
+                let (child, deadline) = unsafe {
+                    let first = (*list).first;
+                    if first.is_null() {
+                        break;
+                    }
+                    let child = mem::ManuallyDrop::new(Arc::from_raw(first));
+                    ((*child).clone(), *child.deadline.get())
+                };
+                if deadline > now {
+                    next = next.min(deadline - now);
+                    break;
+                }
+                self.expire_one(&child, now);
+            }
+        }
+        next
+    }
+
+    fn expire_one(&self, child: &Arc<Child<D>>, now: u64) {
+        // SAFETY: Worker, process context; the socket is open, as it is on a list.
+        unsafe {
+            bindings::thop_lock_sock(child.sk);
+            let late = child.phase.load(Acquire) == phase::WAITING;
+            if late {
+                *child.answer.get() = self.dispatcher.timed_out();
+                child.phase.store(phase::ANSWERING, Release);
+            }
+            bindings::release_sock(child.sk);
+            match child.phase.load(Acquire) {
+                phase::ANSWERING => {
+                    let socket = *child.socket.get();
+                    self.send_answer(child, socket);
+                }
+                phase::LINGERING | phase::DONE | phase::RELEASED => self.close(child),
+                _ => {
+                    // Parked: who parked it knows how long.
+                    let this = Arc::as_ptr(child).cast_mut();
+                    Deadlines::unlink(this);
+                    *child.deadline.get() = now + LINGER_MS;
+                    Deadlines::append(self.waiting.get(), this);
+                }
+            }
+        }
+    }
+}
+
+impl<D: Dispatcher> Child<D> {
+    /// Puts the child back into the queue without waking the worker at once.
+    fn enqueue_quietly(this: Arc<Self>) {
+        if this.queued.xchg(true, Full) {
+            return;
+        }
+        let core = this.core.clone();
+        let mut queue = core.queue.lock();
+        // SAFETY: As in `enqueue()`.
+        unsafe { *this.queue_next.get() = queue.first };
+        queue.first = Arc::into_raw(this).cast_mut();
+    }
+}
+
+/// A connection's receive queue, locked.
+pub struct Stream<'a, D: Dispatcher> {
+    child: Arc<Child<D>>,
+    _lock: core::marker::PhantomData<&'a mut ()>,
+}
+
+/// The TCP state of a connection. Sequence numbers and ports in host byte order.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// The client's endpoint.
+    pub client: Endpoint,
+    /// The endpoint that the client connected to.
+    pub service: Endpoint,
+    /// The first octet that the client sent.
+    pub first: u32,
+    /// The next octet expected from the client.
+    pub rcv_nxt: u32,
+    /// The next octet to send.
+    pub snd_nxt: u32,
+    /// The client's last time stamp.
+    pub ts_recent: u32,
+    /// The time stamp that would be sent now: no earlier than any that was.
+    pub ts_now: u32,
+    /// The client's receive window, octets.
+    pub window: u32,
+    /// The client's maximum segment size.
+    pub mss: u16,
+    /// The scale of windows that the client advertises, if scaling was negotiated.
+    pub snd_wscale: u8,
+    /// The scale of windows that this side advertises, if scaling was negotiated.
+    pub rcv_wscale: u8,
+    /// Whether window scaling was negotiated.
+    pub wscale: bool,
+    /// Whether selective acknowledgements were negotiated.
+    pub sack: bool,
+    /// Whether time stamps were negotiated.
+    pub timestamps: bool,
+    /// Whether explicit congestion notification (RFC 3168) was negotiated.
+    pub ecn: bool,
+}
+
+impl<D: Dispatcher> Stream<'_, D> {
+    /// The connection's state as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut s = bindings::thop_tcp_state::default();
+        // SAFETY: The socket is valid, and its lock is held.
+        unsafe { bindings::thop_tcp_state(self.child.sk, &mut s) };
+        let endpoint = |ip, port| Endpoint::new(IpAddr::V4(from_be32(ip)), port);
+        Snapshot {
+            client: endpoint(s.client_addr, s.client_port),
+            service: endpoint(s.service_addr, s.service_port),
+            first: s.copied_seq,
+            rcv_nxt: s.rcv_nxt,
+            snd_nxt: s.write_seq,
+            ts_recent: s.ts_recent,
+            ts_now: s.ts_now,
+            window: s.snd_wnd,
+            mss: s.mss,
+            snd_wscale: s.snd_wscale,
+            rcv_wscale: s.rcv_wscale,
+            wscale: s.wscale_ok,
+            sack: s.sack_ok,
+            timestamps: s.tstamp_ok,
+            ecn: s.ecn_ok,
+        }
+    }
+
+    /// Whether the client has closed its half.
+    pub fn is_closed(&self) -> bool {
+        // SAFETY: The socket is valid, and its lock is held.
+        unsafe { bindings::thop_sk_state(self.child.sk) as u32 == bindings::TCP_CLOSE_WAIT }
+    }
+
+    /// How many octets have arrived.
+    pub fn len(&self) -> u32 {
+        let now = self.snapshot();
+        now.rcv_nxt
+            .wrapping_sub(now.first)
+            .saturating_sub(u32::from(self.is_closed()))
+    }
+
+    /// Whether nothing has arrived.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Shows the octets from `from` on to `f`, in order and in place, until it returns `false`.
+    pub fn read(&self, from: u32, mut f: impl FnMut(&[u8]) -> bool) {
+        let sk = self.child.sk;
+        let first = self.snapshot().first;
+        let mut wanted = from;
+        // SAFETY: The socket is valid and its lock is held, so the queue does not change.
+        unsafe {
+            let mut skb = bindings::thop_receive_queue_first(sk);
+            while !skb.is_null() {
+                // Segments are in order, but may overlap: RFC 9293, 3.10.7.4.
+                let start = bindings::thop_tcp_skb_seq(skb).wrapping_sub(first);
+                let len = (*skb).len;
+                let skip = wanted.wrapping_sub(start);
+                if skip < len {
+                    let mut state = mem::zeroed::<bindings::skb_seq_state>();
+                    bindings::skb_prepare_seq_read(skb, skip, len, &mut state);
+                    let mut done = 0;
+                    loop {
+                        let mut data = ptr::null();
+                        let n = bindings::skb_seq_read(done, &mut data, &mut state);
+                        if n == 0 {
+                            break;
+                        }
+                        if !f(slice::from_raw_parts(data, n as usize)) {
+                            bindings::skb_abort_seq_read(&mut state);
+                            return;
+                        }
+                        done += n;
+                    }
+                    wanted = start.wrapping_add(len);
+                }
+                skb = bindings::thop_receive_queue_next(sk, skb);
+            }
+        }
+    }
+
+    /// Copies the octets from the beginning on into `packet`, at `at`. Returns how many.
+    pub fn copy_to(&self, packet: &mut SkBuff, at: usize) -> Result<u32> {
+        let mut copied = 0u32;
+        let mut result = Ok(());
+        self.read(0, |octets| {
+            result = packet.write(at + copied as usize, octets);
+            copied += octets.len() as u32;
+            result.is_ok()
+        });
+        result.map(|()| copied)
+    }
+
+    /// Takes the connection out of the stack's hands: from here on it neither acknowledges nor
+    /// changes.
+    pub fn park(self) -> Parked<D> {
+        // SAFETY: The socket is valid, and its lock is held.
+        unsafe {
+            self.child
+                .state
+                .store(bindings::thop_sk_state(self.child.sk), Relaxed);
+            bindings::thop_sk_set_state(self.child.sk, bindings::TCP_CLOSE as i32);
+        }
+        self.child.phase.store(phase::PARKED, Release);
+        Parked(self.child)
+    }
+}
+
+/// A connection that was taken out of the stack's hands. Dropping it lets it vanish.
+pub struct Parked<D: Dispatcher>(Arc<Child<D>>);
+
+impl<D: Dispatcher> Parked<D> {
+    /// Gives the connection back to the stack, with these octets to send before it closes.
+    ///
+    /// Any context.
+    pub fn answer(self, octets: &'static [u8]) {
+        Child::answer(self.0.clone(), octets);
+        // Not released: see `drop()`.
+    }
+}
+
+impl<D: Dispatcher> Drop for Parked<D> {
+    fn drop(&mut self) {
+        // Another now has the connection: neither FIN nor RST may be sent. Any context.
+        if self.0.phase.cmpxchg(phase::PARKED, phase::RELEASED, Full).is_ok() {
+            Child::enqueue(self.0.clone());
+        }
+    }
+}
+
+/// A listening socket with its connections. Dropping it closes all that were not parked away.
+pub struct Listener<D: Dispatcher> {
+    core: Arc<Core<D>>,
+}
+
+impl<D: Dispatcher> Listener<D> {
+    /// Listens on `address`, which need not be configured on this machine yet. `window` is how many
+    /// octets a client may send at first. Process context.
+    pub fn new(
+        namespace: Namespace,
+        address: (Ipv4Addr, u16),
+        window: u32,
+        dispatcher: D,
+    ) -> Result<Self> {
+        let mut socket = ptr::null_mut();
+        // SAFETY: The namespace is alive; process context.
+        to_result(unsafe { bindings::thop_socket_create(namespace.as_ptr(), &mut socket) })?;
+        // SAFETY: Just made.
+        let sk = unsafe { bindings::thop_socket_sk(socket) };
+        let mut callbacks = Callbacks {
+            data_ready: None,
+            state_change: None,
+        };
+        // SAFETY: Nobody else has the socket yet.
+        unsafe {
+            bindings::thop_sk_get_callbacks(
+                sk,
+                &mut callbacks.data_ready,
+                &mut callbacks.state_change,
+            )
+        };
+        let core = Arc::pin_init(
+            pin_init!(Core {
+                kind: Kind::Core,
+                dispatcher,
+                closing: Atomic::new(false),
+                socket,
+                callbacks,
+                queue <- SpinLockBh::new(Queue { first: ptr::null_mut() }),
+                waiting: UnsafeCell::new(Deadlines::new()),
+                lingering: UnsafeCell::new(Deadlines::new()),
+                // SAFETY: Initialises the work in its final place.
+                work <- Opaque::ffi_init(|work| unsafe {
+                    bindings::thop_delayed_work_init(work, Some(Self::work_callback()))
+                }),
+            }),
+            GFP_KERNEL,
+        )
+        .inspect_err(|_| {
+            // SAFETY: Ours, and nobody else has it.
+            unsafe { bindings::sock_release(socket) }
+        })?;
+        let this = Self { core };
+        // SAFETY: Nobody else has the socket before it listens. The core outlives it: see `drop()`.
+        unsafe {
+            to_result(bindings::thop_socket_bind(
+                socket,
+                be32(address.0),
+                address.1,
+            ))?;
+            bindings::thop_sk_set_callbacks(
+                sk,
+                Some(Core::<D>::data_ready_callback),
+                Some(Core::<D>::state_change_callback),
+            );
+            bindings::thop_sk_set_user_data(sk, Arc::as_ptr(&this.core).cast_mut().cast());
+            bindings::thop_sk_limit_window(sk, window as i32);
+            // The kernel caps the backlog at net.core.somaxconn.
+            to_result(bindings::kernel_listen(socket, i32::from(u16::MAX)))?;
+        }
+        Ok(this)
+    }
+
+    fn work_callback() -> unsafe extern "C" fn(*mut bindings::work_struct) {
+        Core::<D>::work_callback
+    }
+
+    /// What the listener was made with.
+    pub fn dispatcher(&self) -> &D {
+        &self.core.dispatcher
+    }
+}
+
+impl<D: Dispatcher> Drop for Listener<D> {
+    /// Process context. When this returns no callback of the listener runs, or will.
+    fn drop(&mut self) {
+        let core = &self.core;
+        core.closing.store(true, Release);
+        // Whoever did not see the mark in softirq is done after this; softirqs are readers.
+        rcu::synchronize_rcu();
+        // SAFETY: The work is initialised; nobody queues it any more but the work itself, which
+        // looks at the mark.
+        while unsafe { bindings::cancel_delayed_work_sync(core.work.get()) } {}
+        // With the worker stopped, its part is ours. All children that have a `Child` are in the
+        // accept queue or on one of the lists.
+        core.accept();
+        for list in [core.waiting.get(), core.lingering.get()] {
+            loop {
+                // SAFETY: The worker has stopped; a child on a list is open and alive.
+                let child = unsafe {
+                    let first = (*list).first;
+                    if first.is_null() {
+                        break;
+                    }
+                    (*mem::ManuallyDrop::new(Arc::from_raw(first))).clone()
+                };
+                core.close(&child);
+            }
+        }
+        // SAFETY: The last use of the socket. Children that have come meanwhile have no `Child`; the
+        // stack resets them. No callback can be running when the grace period is over.
+        unsafe {
+            bindings::thop_sk_set_user_data(
+                bindings::thop_socket_sk(core.socket),
+                ptr::null_mut(),
+            );
+            bindings::sock_release(core.socket);
+        }
+        rcu::synchronize_rcu();
+        let mut queue = mem::replace(&mut core.queue.lock().first, ptr::null_mut());
+        while !queue.is_null() {
+            // SAFETY: The queue owned a reference to each of its children.
+            let child = unsafe { Arc::from_raw(queue) };
+            // SAFETY: The list is ours.
+            queue = unsafe { *child.queue_next.get() };
+        }
+    }
+}

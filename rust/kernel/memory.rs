@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's vectors, as heaps of the pure crate.
+
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
+
+use kernel::{
+    alloc::flags::*,
+    prelude::*, //
+};
+use thop_core::heap::{
+    Heap,
+    List,
+    OutOfMemory, //
+};
+
+/// Memory for process context: may sleep, may be large.
+pub struct ProcessHeap;
+
+/// Memory for any context: contiguous, never sleeps.
+pub struct AtomicHeap;
+
+macro_rules! list {
+    ($(#[$doc:meta])* $name:ident, $inner:ident, $flags:expr) => {
+        $(#[$doc])*
+        pub struct $name<T>($inner<T>);
+
+        impl<T> Default for $name<T> {
+            fn default() -> Self {
+                Self($inner::new())
+            }
+        }
+
+        impl<T> Deref for $name<T> {
+            type Target = [T];
+
+            fn deref(&self) -> &[T] {
+                &self.0
+            }
+        }
+
+        impl<T> DerefMut for $name<T> {
+            fn deref_mut(&mut self) -> &mut [T] {
+                &mut self.0
+            }
+        }
+
+        impl<T> List<T> for $name<T> {
+            fn try_push(&mut self, value: T) -> Result<(), OutOfMemory> {
+                self.0.push(value, $flags).map_err(|_| OutOfMemory)
+            }
+
+            fn pop(&mut self) -> Option<T> {
+                self.0.pop()
+            }
+        }
+    };
+}
+
+list!(
+    /// A vector of [`ProcessHeap`].
+    ProcessList,
+    KVVec,
+    GFP_KERNEL
+);
+list!(
+    /// A vector of [`AtomicHeap`].
+    AtomicList,
+    KVec,
+    GFP_ATOMIC | __GFP_NOWARN
+);
+
+impl Heap for ProcessHeap {
+    type List<T> = ProcessList<T>;
+}
+
+impl Heap for AtomicHeap {
+    type List<T> = AtomicList<T>;
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Routes, and sending what did not come from a socket.
+//!
+//! All functions may be called in softirq and in process context; none sleeps.
+
+use core::{
+    net::Ipv4Addr,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+use crate::{
+    bindings,
+    instance::Namespace,
+    skb::SkBuff, //
+};
+
+/// The address as the C side keeps it: network byte order in memory.
+pub(crate) fn be32(ip: Ipv4Addr) -> u32 {
+    u32::from_ne_bytes(ip.octets())
+}
+
+/// The reverse of [`be32()`].
+pub(crate) fn from_be32(ip: u32) -> Ipv4Addr {
+    Ipv4Addr::from(ip.to_ne_bytes())
+}
+
+/// A route to somewhere: a counted `struct dst_entry`.
+///
+/// # Invariants
+///
+/// The pointer is to a valid `dst_entry` on which this object holds a reference.
+pub struct Route(NonNull<bindings::dst_entry>);
+
+impl Route {
+    /// The route to `to`.
+    pub fn lookup(namespace: Namespace, to: Ipv4Addr) -> Result<Self> {
+        // SAFETY: By its invariant `namespace` is alive.
+        let dst = unsafe { bindings::thop_route_output(namespace.as_ptr(), be32(to)) };
+        // INVARIANT: The lookup returns a counted reference.
+        NonNull::new(dst).map(Self).ok_or(EHOSTUNREACH)
+    }
+
+    /// Whether `packet` may not be fragmented and is too long for this route. Its network header is
+    /// the IP header.
+    #[inline]
+    pub fn is_too_small_for(&self, packet: &SkBuff) -> bool {
+        // SAFETY: By their invariants packet and route are valid.
+        unsafe {
+            bindings::thop_skb_exceeds_mtu(packet.as_ptr(), bindings::thop_dst_mtu(self.0.as_ptr()))
+        }
+    }
+
+    /// The longest packet, octets from the IP header on.
+    pub fn mtu(&self) -> u32 {
+        // SAFETY: By the type invariant the route is valid.
+        unsafe { bindings::thop_dst_mtu(self.0.as_ptr()) }
+    }
+
+    /// Sends a packet that begins with its IP header, through POST_ROUTING, by this route.
+    #[inline]
+    pub fn forward(self, namespace: Namespace, packet: SkBuff) {
+        let dst = core::mem::ManuallyDrop::new(self).0.as_ptr();
+        let skb = packet.into_raw();
+        // SAFETY: The packet takes over our reference to the route; `dst_output()` takes the packet.
+        unsafe {
+            bindings::thop_skb_set_dst(skb, dst);
+            bindings::thop_dst_output(namespace.as_ptr(), skb);
+        }
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant we hold a reference.
+        unsafe { bindings::dst_release(self.0.as_ptr()) }
+    }
+}
+
+/// Sends `payload` as an IP datagram of `protocol`. `from` may be unspecified: the route chooses.
+pub fn datagram(
+    namespace: Namespace,
+    payload: SkBuff,
+    protocol: u8,
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+) -> Result {
+    // SAFETY: By their invariants namespace and packet are valid; the packet is given away.
+    let sent = unsafe {
+        bindings::thop_ip_send(
+            namespace.as_ptr(),
+            payload.into_raw(),
+            protocol,
+            be32(from),
+            be32(to),
+        )
+    };
+    // Positive values are congestion notices of the queue.
+    to_result(sent.min(0))
+}
+
+/// Tells the sender of a received packet that it must send smaller ones (RFC 792, code 4).
+///
+/// The packet has a device and its network header is the IP header.
+pub fn fragmentation_needed(packet: &SkBuff, mtu: u32) {
+    // SAFETY: By its invariant the packet is valid; the function only reads it.
+    unsafe { bindings::thop_icmp_frag_needed(packet.as_ptr(), mtu) }
+}
+
+/// Tells the sender of a received packet that it travelled too far (RFC 792, time exceeded).
+pub fn time_exceeded(packet: &SkBuff) {
+    // SAFETY: By its invariant the packet is valid; the function only reads it.
+    unsafe { bindings::thop_icmp_ttl_exceeded(packet.as_ptr()) }
+}

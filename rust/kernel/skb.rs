@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Packets: `struct sk_buff`.
+//!
+//! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
+//!
+//! A packet's octets are counted from `skb->data`. In this crate's hooks that is the IP header.
+
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull,
+    slice, //
+};
+
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+use thop_core::checksum::Sum;
+
+use crate::bindings;
+
+/// An owned packet.
+///
+/// # Invariants
+///
+/// The pointer is to a valid `struct sk_buff` that nobody else may change.
+pub struct SkBuff(NonNull<bindings::sk_buff>);
+
+// SAFETY: A packet belongs to one owner at a time and is tied to no CPU.
+unsafe impl Send for SkBuff {}
+// SAFETY: Shared references only read.
+unsafe impl Sync for SkBuff {}
+
+impl SkBuff {
+    /// Takes ownership of `skb`.
+    ///
+    /// # Safety
+    ///
+    /// `skb` is valid, and the caller gives it away.
+    pub(crate) unsafe fn from_raw(skb: NonNull<bindings::sk_buff>) -> Self {
+        // INVARIANT: By the function's requirements.
+        Self(skb)
+    }
+
+    /// The pointer, still owned by this object.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::sk_buff {
+        self.0.as_ptr()
+    }
+
+    /// Gives ownership to C.
+    pub(crate) fn into_raw(self) -> *mut bindings::sk_buff {
+        ManuallyDrop::new(self).0.as_ptr()
+    }
+
+    /// A new packet without headers: `head` as linear octets, then `paged` octets, not initialised,
+    /// in pages. There is room for link and IP headers in front. Atomic context.
+    pub fn new(head: &[u8], paged: usize) -> Result<Self> {
+        // SAFETY: Plain allocation; no requirements.
+        let skb = unsafe { bindings::thop_skb_alloc(head.len() as u32, paged as u32) };
+        // INVARIANT: Just allocated.
+        let mut skb = Self(NonNull::new(skb).ok_or(ENOMEM)?);
+        skb.write(0, head)?;
+        Ok(skb)
+    }
+
+    /// A copy with linear octets of its own that shares the pages. Atomic context.
+    pub fn copy_head(&self) -> Result<Self> {
+        // SAFETY: By the type invariant the packet is valid.
+        let skb = unsafe { bindings::thop_skb_copy_head(self.as_ptr()) };
+        // INVARIANT: Just allocated.
+        Ok(Self(NonNull::new(skb).ok_or(ENOMEM)?))
+    }
+
+    /// All octets, linear or not.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        // SAFETY: By the type invariant the packet is valid.
+        unsafe { (*self.as_ptr()).len }
+    }
+
+    /// Whether there are no octets.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The linear octets.
+    #[inline]
+    pub fn linear(&self) -> &[u8] {
+        // SAFETY: By the type invariant the packet is valid; `data` has `skb_headlen()` octets, and
+        // they cannot move while it is borrowed, as moving them takes `&mut self`.
+        unsafe {
+            slice::from_raw_parts(
+                (*self.as_ptr()).data,
+                bindings::thop_skb_headlen(self.as_ptr()) as usize,
+            )
+        }
+    }
+
+    /// Makes the first `len` octets linear (without a copy when they are) and returns the linear
+    /// octets. `None` when the packet is shorter or there is no memory.
+    #[inline]
+    pub fn pull(&mut self, len: usize) -> Option<&[u8]> {
+        if self.linear().len() < len {
+            // SAFETY: By the type invariant the packet is valid and ours.
+            if !unsafe { bindings::thop_skb_may_pull(self.as_ptr(), len as u32) } {
+                return None;
+            }
+        }
+        Some(self.linear())
+    }
+
+    /// Makes the first `len` octets linear and private, so that they may be changed.
+    #[inline]
+    pub fn writable(&mut self, len: usize) -> Option<&mut [u8]> {
+        // SAFETY: By the type invariant the packet is valid and ours.
+        to_result(unsafe { bindings::skb_ensure_writable(self.as_ptr(), len as u32) }).ok()?;
+        // SAFETY: `skb_ensure_writable()` has made `len` octets linear and unshared.
+        Some(unsafe { slice::from_raw_parts_mut((*self.as_ptr()).data, len) })
+    }
+
+    /// Overwrites octets at `offset`, in a packet that this module has made.
+    pub fn write(&mut self, offset: usize, octets: &[u8]) -> Result {
+        // SAFETY: By the type invariant the packet is valid; the function checks the range.
+        to_result(unsafe {
+            bindings::skb_store_bits(
+                self.as_ptr(),
+                offset as i32,
+                octets.as_ptr().cast(),
+                octets.len() as i32,
+            )
+        })
+    }
+
+    /// The Internet checksum's sum over the octets from `offset` on.
+    pub fn sum(&self, offset: usize) -> Sum {
+        let len = (self.len() as usize).saturating_sub(offset);
+        if len == 0 {
+            return Sum::new();
+        }
+        // SAFETY: By the type invariant the packet is valid, and the range lies within it.
+        let sum = unsafe { bindings::skb_checksum(self.as_ptr(), offset as i32, len as i32, 0) };
+        Sum::from_kernel(sum, len)
+    }
+
+    /// Whether the TCP checksum holds only the pseudo-header's part yet (`CHECKSUM_PARTIAL`).
+    #[inline]
+    pub fn is_partial(&self) -> bool {
+        // SAFETY: By the type invariant the packet is valid.
+        unsafe { bindings::thop_skb_is_partial(self.as_ptr()) }
+    }
+
+    /// Tells a receiving stack's checksum (`CHECKSUM_COMPLETE`) that the destination address, in
+    /// network byte order as read from memory, was replaced.
+    #[inline]
+    pub(crate) fn fix_complete(&mut self, from: u32, to: u32) {
+        // SAFETY: By the type invariant the packet is valid and ours.
+        unsafe { bindings::thop_skb_fix_complete(self.as_ptr(), from, to) }
+    }
+
+    /// Cuts every tie to the way the packet came: socket, route, connection tracking, time stamp.
+    #[inline]
+    pub fn detach(&mut self) {
+        // SAFETY: By the type invariant the packet is valid and ours.
+        unsafe { bindings::thop_skb_detach(self.as_ptr()) }
+    }
+
+    /// Forgets the device the packet came from, which it does not keep alive.
+    ///
+    /// For packets that are kept; they can only be forwarded afterwards.
+    pub fn forget_device(&mut self) {
+        // SAFETY: By the type invariant the packet is valid and ours.
+        unsafe { bindings::thop_skb_forget_dev(self.as_ptr()) }
+    }
+
+    /// Frees a packet that has served its purpose, which is not a drop.
+    pub fn consume(self) {
+        // SAFETY: By the type invariant the packet is valid; ownership is given up.
+        unsafe { bindings::thop_skb_consume(self.into_raw()) }
+    }
+}
+
+impl Drop for SkBuff {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the packet is valid and ours.
+        unsafe { bindings::thop_skb_free(self.as_ptr()) }
+    }
+}

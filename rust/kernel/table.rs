@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A hash table whose buckets are locked each for itself.
+//!
+//! This is the table of the paper (section 2.3, "Design solutions for efficiency"): CPUs that work
+//! on different buckets do not meet, and elements come from a slab cache of their own.
+//!
+//! Hashing rules: an element stays in the bucket of its key from [`Table::insert`] until it is
+//! removed; its key never changes meanwhile. Bucket locks are taken with softirqs disabled, one at a
+//! time. Closures given to the table run with the bucket's lock held: they must not send, sleep, or
+//! use the table. Elements that are removed are returned, so that they are dropped without the lock.
+
+use core::{
+    cell::UnsafeCell,
+    ffi::CStr,
+    marker::PhantomData,
+    mem,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+use crate::bindings;
+
+/// What a table holds.
+pub trait Element: Send {
+    /// What names an element.
+    type Key: Copy + Eq;
+
+    /// The element's name. It must not change while the element is in a table.
+    fn key(&self) -> Self::Key;
+
+    /// The hash of a name; buckets are chosen by its low bits.
+    fn hash(key: &Self::Key) -> u32;
+}
+
+/// A slab cache for the elements of tables: `struct kmem_cache`.
+///
+/// # Invariants
+///
+/// `cache` is a cache for objects of the size and alignment of `Node<T>`.
+pub struct Cache<T> {
+    cache: NonNull<bindings::kmem_cache>,
+    _objects: PhantomData<T>,
+}
+
+// SAFETY: `kmem_cache` functions may be called from anywhere.
+unsafe impl<T: Send> Send for Cache<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send> Sync for Cache<T> {}
+
+impl<T> Cache<T> {
+    /// Creates the cache; `/proc/slabinfo` shows it as `name`. Process context.
+    pub fn new(name: &'static CStr) -> Result<Self> {
+        // SAFETY: `name` is a C string that lives for ever.
+        let cache = unsafe {
+            bindings::thop_cache_create(
+                name.as_ptr().cast(),
+                mem::size_of::<Node<T>>() as u32,
+                mem::align_of::<Node<T>>() as u32,
+            )
+        };
+        // INVARIANT: Created for `Node<T>`.
+        Ok(Self {
+            cache: NonNull::new(cache).ok_or(ENOMEM)?,
+            _objects: PhantomData,
+        })
+    }
+
+    /// Octets that one element takes.
+    pub const fn element_size() -> usize {
+        mem::size_of::<Node<T>>()
+    }
+
+    fn alloc(&self, value: T) -> Result<NonNull<Node<T>>, T> {
+        // SAFETY: By the type invariant this is a cache.
+        let node = unsafe { bindings::thop_cache_alloc(self.cache.as_ptr()) }.cast::<Node<T>>();
+        let Some(node) = NonNull::new(node) else {
+            return Err(value);
+        };
+        // SAFETY: By the type invariant the object has the size and alignment of a `Node<T>`.
+        unsafe {
+            node.as_ptr().write(Node {
+                next: ptr::null_mut(),
+                value,
+            })
+        };
+        Ok(node)
+    }
+
+    /// # Safety
+    ///
+    /// `node` comes from `alloc()` of this cache, and nobody can reach it any more.
+    unsafe fn free(&self, node: NonNull<Node<T>>) -> T {
+        // SAFETY: `alloc()` has initialised it; the value is moved out before the object is freed.
+        let Node { value, .. } = unsafe { node.as_ptr().read() };
+        // SAFETY: By the function's requirements.
+        unsafe { bindings::kmem_cache_free(self.cache.as_ptr(), node.as_ptr().cast()) };
+        value
+    }
+}
+
+impl<T> Drop for Cache<T> {
+    fn drop(&mut self) {
+        // SAFETY: Tables hold a reference to their cache and free all elements when they go, so the
+        // cache is empty.
+        unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) }
+    }
+}
+
+struct Node<T> {
+    next: *mut Node<T>,
+    value: T,
+}
+
+#[repr(C)]
+struct Bucket<T> {
+    lock: UnsafeCell<bindings::spinlock_t>,
+    first: UnsafeCell<*mut Node<T>>,
+}
+
+/// Why an element could not be inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The table holds as many as it may.
+    Full,
+    /// There is no memory.
+    NoMemory,
+}
+
+/// The hash table.
+///
+/// # Invariants
+///
+/// - `buckets` points to `mask + 1` buckets with initialised locks, owned by the table.
+/// - Each bucket's list holds nodes of `cache`, and is touched only under the bucket's lock.
+pub struct Table<T: Element> {
+    buckets: NonNull<Bucket<T>>,
+    mask: u32,
+    limit: u32,
+    count: Atomic<i32>,
+    cache: Arc<Cache<T>>,
+}
+
+// SAFETY: Elements may be sent, and are reached by one CPU at a time, under a bucket's lock.
+unsafe impl<T: Element> Send for Table<T> {}
+// SAFETY: As above.
+unsafe impl<T: Element> Sync for Table<T> {}
+
+impl<T: Element> Table<T> {
+    /// A table of at least `buckets` buckets (rounded up to a power of two) that never holds more
+    /// than `limit` elements. Process context.
+    pub fn new(cache: Arc<Cache<T>>, buckets: u32, limit: u32) -> Result<Self> {
+        let buckets = buckets.clamp(1, 1 << 24).next_power_of_two();
+        // SAFETY: Plain allocation; no requirements.
+        let memory = unsafe {
+            bindings::thop_kvzalloc(buckets as usize * mem::size_of::<Bucket<T>>())
+        };
+        let buckets_ptr = NonNull::new(memory.cast::<Bucket<T>>()).ok_or(ENOMEM)?;
+        for index in 0..buckets as usize {
+            // SAFETY: Within the allocation, which is zeroed: an empty list is a null pointer.
+            unsafe {
+                let bucket = buckets_ptr.as_ptr().add(index);
+                bindings::thop_spin_lock_init(ptr::addr_of_mut!((*bucket).lock).cast());
+            }
+        }
+        // INVARIANT: All locks are initialised, all lists empty.
+        Ok(Self {
+            buckets: buckets_ptr,
+            mask: buckets - 1,
+            limit: limit.min(i32::MAX as u32),
+            count: Atomic::new(0),
+            cache,
+        })
+    }
+
+    /// How many buckets there are.
+    pub fn buckets(&self) -> u32 {
+        self.mask + 1
+    }
+
+    /// How many elements the table holds.
+    pub fn len(&self) -> u32 {
+        self.count.load(Relaxed).max(0) as u32
+    }
+
+    /// Whether the table holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bucket that a key belongs to.
+    #[inline]
+    pub fn bucket_of(&self, key: &T::Key) -> u32 {
+        T::hash(key) & self.mask
+    }
+
+    #[inline]
+    fn lock(&self, index: u32) -> Chain<'_, T> {
+        // SAFETY: The mask keeps the index within the buckets, by the type invariant.
+        let bucket = unsafe { &*self.buckets.as_ptr().add((index & self.mask) as usize) };
+        // SAFETY: By the type invariant the lock is initialised; the buckets never move.
+        unsafe { bindings::thop_spin_lock_bh(bucket.lock.get()) };
+        // INVARIANT: Just locked.
+        Chain { bucket }
+    }
+
+    /// Runs `f` on the element named `key`, under its bucket's lock.
+    #[inline]
+    pub fn with<R>(&self, key: &T::Key, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let mut chain = self.lock(self.bucket_of(key));
+        let node = chain.find(|value| value.key() == *key)?;
+        Some(f(node))
+    }
+
+    /// Removes the element named `key` if `f` says so, under its bucket's lock.
+    pub fn remove_if(&self, key: &T::Key, mut f: impl FnMut(&mut T) -> bool) -> Option<T> {
+        let mut chain = self.lock(self.bucket_of(key));
+        let node = chain.unlink(|value| value.key() == *key && f(value))?;
+        drop(chain);
+        self.count.fetch_sub(1, Relaxed);
+        // SAFETY: Unlinked under the lock, so nobody can reach it; it came from this cache.
+        Some(unsafe { self.cache.free(node) })
+    }
+
+    /// Inserts `value`. An element of the same key is replaced and returned. Atomic context.
+    pub fn insert(&self, value: T) -> Result<Option<T>, (Refused, T)> {
+        let key = value.key();
+        if self.count.fetch_add(1, Relaxed) >= self.limit as i32 {
+            self.count.fetch_sub(1, Relaxed);
+            return Err((Refused::Full, value));
+        }
+        let node = match self.cache.alloc(value) {
+            Ok(node) => node,
+            Err(value) => {
+                self.count.fetch_sub(1, Relaxed);
+                return Err((Refused::NoMemory, value));
+            }
+        };
+        let mut chain = self.lock(self.bucket_of(&key));
+        let old = chain.unlink(|value| value.key() == key);
+        chain.push(node);
+        drop(chain);
+        let Some(old) = old else { return Ok(None) };
+        self.count.fetch_sub(1, Relaxed);
+        // SAFETY: Unlinked under the lock, so nobody can reach it; it came from this cache.
+        Ok(Some(unsafe { self.cache.free(old) }))
+    }
+
+    /// Removes those elements of a bucket that `f` chooses, and gives each to `gone` once the lock
+    /// is released.
+    pub fn sweep(&self, bucket: u32, mut f: impl FnMut(&mut T) -> bool, mut gone: impl FnMut(T)) {
+        let mut removed: *mut Node<T> = ptr::null_mut();
+        let mut chain = self.lock(bucket);
+        while let Some(node) = chain.unlink(&mut f) {
+            // SAFETY: Unlinked, so it is ours alone.
+            unsafe { (*node.as_ptr()).next = removed };
+            removed = node.as_ptr();
+        }
+        drop(chain);
+        while let Some(node) = NonNull::new(removed) {
+            // SAFETY: It is on our own list; read before it is freed.
+            removed = unsafe { (*node.as_ptr()).next };
+            self.count.fetch_sub(1, Relaxed);
+            // SAFETY: Unlinked under the lock, so nobody can reach it; it came from this cache.
+            gone(unsafe { self.cache.free(node) });
+        }
+    }
+
+    /// Shows each element of a bucket to `f`, under the bucket's lock.
+    pub fn visit(&self, bucket: u32, mut f: impl FnMut(&mut T)) {
+        let mut chain = self.lock(bucket);
+        chain.find(|value| {
+            f(value);
+            false
+        });
+    }
+
+    /// Whether a bucket has no element, as seen without its lock: good for skipping.
+    pub fn looks_empty(&self, bucket: u32) -> bool {
+        // SAFETY: The mask keeps the index within the buckets. The pointer is only compared.
+        unsafe {
+            let bucket = &*self.buckets.as_ptr().add((bucket & self.mask) as usize);
+            ptr::read_volatile(bucket.first.get()).is_null()
+        }
+    }
+}
+
+impl<T: Element> Drop for Table<T> {
+    fn drop(&mut self) {
+        for bucket in 0..self.buckets() {
+            self.sweep(bucket, |_| true, drop);
+        }
+        // SAFETY: By the type invariant the memory is ours, and the lists are empty now.
+        unsafe { bindings::kvfree(self.buckets.as_ptr().cast()) };
+    }
+}
+
+/// A locked bucket.
+///
+/// # Invariants
+///
+/// The bucket's lock is held by this CPU.
+struct Chain<'a, T> {
+    bucket: &'a Bucket<T>,
+}
+
+impl<T> Chain<'_, T> {
+    /// The first element that `f` accepts.
+    #[inline]
+    fn find(&mut self, mut f: impl FnMut(&mut T) -> bool) -> Option<&mut T> {
+        // SAFETY: By the type invariant the list is ours while the lock is held; each node on it is
+        // initialised and stays until it is unlinked.
+        unsafe {
+            let mut node = *self.bucket.first.get();
+            while !node.is_null() {
+                if f(&mut (*node).value) {
+                    return Some(&mut (*node).value);
+                }
+                node = (*node).next;
+            }
+        }
+        None
+    }
+
+    /// Takes the first element that `f` accepts out of the list.
+    #[inline]
+    fn unlink(&mut self, mut f: impl FnMut(&mut T) -> bool) -> Option<NonNull<Node<T>>> {
+        // SAFETY: As for `find()`; `link` points to the bucket's head or into a node on the list.
+        unsafe {
+            let mut link = self.bucket.first.get();
+            while let Some(node) = NonNull::new(*link) {
+                if f(&mut (*node.as_ptr()).value) {
+                    *link = (*node.as_ptr()).next;
+                    return Some(node);
+                }
+                link = ptr::addr_of_mut!((*node.as_ptr()).next);
+            }
+        }
+        None
+    }
+
+    fn push(&mut self, node: NonNull<Node<T>>) {
+        // SAFETY: By the type invariant the list is ours; the node is not on any list yet.
+        unsafe {
+            (*node.as_ptr()).next = *self.bucket.first.get();
+            *self.bucket.first.get() = node.as_ptr();
+        }
+    }
+}
+
+impl<T> Drop for Chain<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the lock is held here.
+        unsafe { bindings::thop_spin_unlock_bh(self.bucket.lock.get()) }
+    }
+}
