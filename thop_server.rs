@@ -1,6 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0
-//! x
+
+//! The server's side of THOP: takes over connections that a switch hands off, and puts them into
+//! the accept queue of an unmodified server.
+//!
+//! This file is the module's entry: its parameters and their wiring. See `rust/server/`.
+
+#![forbid(unsafe_code)]
+
 use kernel::prelude::*;
-module! { type: Server, name: "thop_server", authors: ["THOP"], description: "x", license: "GPL", }
-struct Server;
-impl kernel::Module for Server { fn init(_m: &'static ThisModule) -> Result<Self> { Ok(Server) } }
+use thop_kernel::instance::{
+    Registration,
+    Slot, //
+};
+
+#[path = "rust/server/counters.rs"]
+mod counters;
+#[path = "rust/server/handoffs.rs"]
+mod handoffs;
+#[path = "rust/server/report.rs"]
+mod report;
+#[path = "rust/server/server.rs"]
+mod server;
+
+use server::{
+    Parameters,
+    Server,
+    Shared, //
+};
+
+module! {
+    type: ThopServer,
+    name: "thop_server",
+    authors: ["THOP developers"],
+    description: "TCP handoff protocol: the server's side of a one-way Web switch",
+    license: "GPL",
+    params: {
+        buckets: u32 {
+            default: 65536,
+            description: "Buckets of the table of connections, per network namespace",
+        },
+        connections: u32 {
+            default: 1048576,
+            description: "Most connections in the table, per network namespace",
+        },
+        linger_ms: u32 {
+            default: 10000,
+            description: "How long an ended connection is remembered, milliseconds",
+        },
+        protocol: u8 {
+            default: 253,
+            description: "IP protocol number of THOP",
+        },
+    },
+}
+
+/// All instances of the module, one in each network namespace.
+static INSTANCES: Slot<Server> = Slot::new();
+
+struct ThopServer {
+    _instances: Registration<Server>,
+}
+
+impl kernel::Module for ThopServer {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let parameters = Parameters {
+            buckets: thop_kernel::parameter(module_parameters::buckets.value()),
+            connections: thop_kernel::parameter(module_parameters::connections.value()),
+            linger_ms: thop_kernel::parameter(module_parameters::linger_ms.value()),
+            protocol: thop_kernel::parameter(module_parameters::protocol.value()),
+        };
+        Ok(Self {
+            _instances: Registration::new(Shared::new(parameters)?)?,
+        })
+    }
+}

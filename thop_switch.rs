@@ -1,6 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0
-//! x
+
+//! The switch's side of THOP: accepts connections for virtual addresses, reads the request, chooses
+//! a server by its content, hands the connection over, and forwards what the client sends later.
+//!
+//! This file is the module's entry: its parameters and their wiring. See `rust/switch/`.
+
+#![forbid(unsafe_code)]
+
 use kernel::prelude::*;
-module! { type: Switch, name: "thop_switch", authors: ["THOP"], description: "x", license: "GPL", }
-struct Switch;
-impl kernel::Module for Switch { fn init(_m: &'static ThisModule) -> Result<Self> { Ok(Switch) } }
+use thop_kernel::instance::{
+    Registration,
+    Slot, //
+};
+
+#[path = "rust/switch/cluster.rs"]
+mod cluster;
+#[path = "rust/switch/counters.rs"]
+mod counters;
+#[path = "rust/switch/dispatcher.rs"]
+mod dispatcher;
+#[path = "rust/switch/forwarder.rs"]
+mod forwarder;
+#[path = "rust/switch/handoff.rs"]
+mod handoff;
+#[path = "rust/switch/node.rs"]
+mod node;
+#[path = "rust/switch/report.rs"]
+mod report;
+#[path = "rust/switch/switch.rs"]
+mod switch;
+
+use node::{
+    Node,
+    Shared, //
+};
+use switch::Parameters;
+
+module! {
+    type: ThopSwitch,
+    name: "thop_switch",
+    authors: ["THOP developers"],
+    description: "TCP handoff protocol: a content-aware, one-way Web switch",
+    license: "GPL",
+    params: {
+        buckets: u32 {
+            default: 65536,
+            description: "Buckets of the table of connections, per network namespace",
+        },
+        connections: u32 {
+            default: 1048576,
+            description: "Most connections in the table, per network namespace",
+        },
+        held: u32 {
+            default: 64,
+            description: "Most segments of a client that are held while it is handed over",
+        },
+        linger_ms: u32 {
+            default: 10000,
+            description: "How long a connection stays that both sides have closed, milliseconds",
+        },
+        closed_ms: u32 {
+            default: 120000,
+            description: "How long a connection stays that one side has closed, milliseconds",
+        },
+        idle_ms: u32 {
+            default: 3600000,
+            description: "How long an open connection may be idle, milliseconds",
+        },
+        protocol: u8 {
+            default: 253,
+            description: "IP protocol number of THOP",
+        },
+    },
+}
+
+/// All instances of the module, one in each network namespace.
+static INSTANCES: Slot<Node> = Slot::new();
+
+struct ThopSwitch {
+    _instances: Registration<Node>,
+}
+
+impl kernel::Module for ThopSwitch {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let parameters = Parameters {
+            buckets: thop_kernel::parameter(module_parameters::buckets.value()),
+            connections: thop_kernel::parameter(module_parameters::connections.value()),
+            held: thop_kernel::parameter(module_parameters::held.value()),
+            timeouts: thop_core::flow::Timeouts {
+                linger_ms: thop_kernel::parameter(module_parameters::linger_ms.value()),
+                closed_ms: thop_kernel::parameter(module_parameters::closed_ms.value()),
+                idle_ms: thop_kernel::parameter(module_parameters::idle_ms.value()),
+            },
+            protocol: thop_kernel::parameter(module_parameters::protocol.value()),
+        };
+        Ok(Self {
+            _instances: Registration::new(Shared::new(parameters)?)?,
+        })
+    }
+}

@@ -35,7 +35,8 @@ find_accelerator() {
 	local v id answer
 	v=$(newest_kernel)
 	id="$(uname -r) $(cat /proc/sys/kernel/random/boot_id) $v"
-	ACCEL=(-accel "tcg,thread=multi" -cpu max)
+	# Five levels of page tables only cost an emulation time.
+	ACCEL=(-accel "tcg,thread=multi" -cpu max,la57=off)
 	[ -w /dev/kvm ] || return 0
 	answer=$(sed -n "s/^$id: //p" "$THOP_CACHE/kvm" 2>/dev/null || true)
 	if [ -z "$answer" ]; then

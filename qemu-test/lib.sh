@@ -315,5 +315,5 @@ diagnose() {
 		fi
 	done
 	echo '--- kernel log, the end'
-	dmesg | tail -n 15
+	kernel_log "$mark" | tail -n 15
 }

@@ -66,8 +66,10 @@ pub const MAX_NAME: usize = 32;
 pub const MAX_HOST: usize = 253;
 
 const DEFAULT_WEIGHT: u16 = 1;
-const DEFAULT_HEAD_LIMIT: u32 = 16384;
-const DEFAULT_HEAD_TIMEOUT_MS: u32 = 10_000;
+/// The head limit of a service that names none, octets.
+pub const DEFAULT_HEAD_LIMIT: u32 = 16384;
+/// The head timeout of a service that names none, milliseconds.
+pub const DEFAULT_HEAD_TIMEOUT_MS: u32 = 10_000;
 
 const STATEMENTS: [&str; 4] = ["pool", "server", "service", "route"];
 const POOL_KEYS: [&str; 1] = ["policy"];

@@ -16,6 +16,7 @@
 //! | [`wire`] | THOP messages |
 //! | [`flow`] | the life of a handed-over connection at the switch |
 //! | [`deadline`] | a queue of things to do later |
+//! | [`order`] | sorting without a panic path |
 //! | [`heap`] | fallible memory, supplied by the user of this crate |
 
 #![cfg_attr(not(MODULE), no_std)]
@@ -31,5 +32,6 @@ pub mod deadline;
 pub mod flow;
 pub mod heap;
 pub mod http;
+pub mod order;
 pub mod packet;
 pub mod wire;

@@ -291,8 +291,12 @@ pub enum Body {
     NotifyDrop(DropReason),
     /// Switch to server: NOTIFYCLS has arrived.
     CloseAck,
-    /// Switch to server: give this handoff up without a word to the client.
-    Forget,
+    /// Switch to server: give this handoff up.
+    Forget {
+        /// Whether the client shall be told by a reset. Without, it hears nothing: another server
+        /// may speak to it by now.
+        reset: bool,
+    },
     /// Server to switch: given up.
     Forgotten,
     /// Switch to server: the connection is yours.
@@ -309,7 +313,7 @@ impl Body {
             Self::NotifyClose => 3,
             Self::NotifyDrop(_) => 4,
             Self::CloseAck => 5,
-            Self::Forget => 6,
+            Self::Forget { .. } => 6,
             Self::Forgotten => 7,
             Self::Confirm => 8,
         }
@@ -583,6 +587,7 @@ impl Message {
             .ok_or(EncodeError::Length)?;
         let reason = match self.body {
             Body::NotifyDrop(reason) => reason as u8,
+            Body::Forget { reset } => u8::from(reset),
             _ => 0,
         };
 
@@ -684,7 +689,13 @@ impl Message {
             3 => Body::NotifyClose,
             4 => Body::NotifyDrop(DropReason::from_wire(reason).ok_or(DecodeError::Reason)?),
             5 => Body::CloseAck,
-            6 => Body::Forget,
+            6 => Body::Forget {
+                reset: match reason {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(DecodeError::Reason),
+                },
+            },
             7 => Body::Forgotten,
             8 => Body::Confirm,
             _ => return Err(DecodeError::Opcode),
@@ -698,7 +709,7 @@ impl Message {
         if reserved != 0 {
             return Err(DecodeError::Reserved);
         }
-        if reason != 0 && !matches!(body, Body::NotifyDrop(_)) {
+        if reason != 0 && !matches!(body, Body::NotifyDrop(_) | Body::Forget { .. }) {
             return Err(DecodeError::Reason);
         }
         if client_port == 0 || service_port == 0 || server_port == 0 {

@@ -48,6 +48,7 @@ use crate::{
         Instance,
         Namespace, //
     },
+    messages::ipv4,
     send::be32,
     skb::SkBuff,
     table::{
@@ -62,7 +63,9 @@ pub trait Adopter: Instance {
     /// The sockets that it has adopted.
     fn sockets(&self) -> &Sockets;
 
-    /// An adopted socket has been destroyed. Any context but hard interrupts; must not sleep.
+    /// An adopted socket has been destroyed: that of the handoff with this [`Handed::key`].
+    ///
+    /// Any context but hard interrupts; must not sleep.
     fn orphaned(&self, key: &FlowKey);
 }
 
@@ -97,6 +100,11 @@ pub type SocketCache = Cache<Adopted>;
 /// The adopted sockets of a namespace.
 pub struct Sockets {
     table: Table<Adopted>,
+}
+
+impl SocketId {
+    /// A name that no socket has.
+    pub const NONE: Self = Self(0);
 }
 
 impl Sockets {
@@ -198,6 +206,8 @@ impl Drop for LiveSocket {
 
 /// A handoff as it came.
 pub struct Handed<'a> {
+    /// What the adopter calls the connection.
+    pub key: FlowKey,
     /// Who is connected, and the listener's address.
     pub parties: &'a Parties,
     /// The connection's state.
@@ -225,6 +235,7 @@ pub fn adopt<T: Adopter>(
     handed: Handed<'_>,
 ) -> Result<Taken, DropReason> {
     let Handed {
+        key,
         parties,
         state,
         datagram,
@@ -347,16 +358,10 @@ pub fn adopt<T: Adopter>(
     Ok(watch(
         instance,
         namespace,
+        key,
         parties,
         (client, service),
     ))
-}
-
-fn ipv4(ip: core::net::IpAddr) -> Option<Ipv4Addr> {
-    match ip {
-        core::net::IpAddr::V4(ip) => Some(ip),
-        core::net::IpAddr::V6(_) => None,
-    }
 }
 
 /// Removes an old connection of the same endpoints, if only its TIME-WAIT is left.
@@ -396,6 +401,7 @@ fn make_room(
 fn watch<T: Adopter>(
     instance: &T,
     namespace: Namespace,
+    key: FlowKey,
     parties: &Parties,
     (client, service): (Ipv4Addr, Ipv4Addr),
 ) -> Taken {
@@ -427,7 +433,7 @@ fn watch<T: Adopter>(
     let destruct = unsafe { bindings::thop_sk_destruct(sk) };
     let entry = Adopted {
         sk: sk as usize,
-        key: parties.key(),
+        key,
         destruct,
     };
     let taken = match instance.sockets().table.insert(entry) {
@@ -437,7 +443,7 @@ fn watch<T: Adopter>(
             Taken::Alive(SocketId(sk as usize))
         }
         // It lives, but its death will not be noticed: the element goes by age.
-        Err(_) => Taken::Alive(SocketId(0)),
+        Err(_) => Taken::Alive(SocketId::NONE),
     };
     drop(mem::ManuallyDrop::into_inner(socket));
     taken

@@ -320,6 +320,11 @@ bool thop_route_local(struct sk_buff *skb, __be32 daddr)
 	return !ip_route_input_noref(skb, daddr, iph->saddr, ip4h_dscp(iph), skb->dev);
 }
 
+bool thop_is_local(struct net *net, const struct sk_buff *skb)
+{
+	return inet_addr_type(net, ip_hdr(skb)->daddr) == RTN_LOCAL;
+}
+
 int thop_defrag(struct net *net, struct sk_buff *skb)
 {
 	return ip_defrag(net, skb, IP_DEFRAG_LOCAL_DELIVER);

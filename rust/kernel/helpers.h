@@ -95,6 +95,7 @@ int thop_ip_send(struct net *net, struct sk_buff *skb, u8 protocol, __be32 saddr
 void thop_icmp_frag_needed(struct sk_buff *skb, u32 mtu);
 void thop_icmp_ttl_exceeded(struct sk_buff *skb);
 bool thop_route_local(struct sk_buff *skb, __be32 daddr);
+bool thop_is_local(struct net *net, const struct sk_buff *skb);
 int thop_defrag(struct net *net, struct sk_buff *skb);
 
 /* Sockets at the switch. */

@@ -13,6 +13,7 @@ use core::{
 };
 
 use kernel::{
+    new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -20,7 +21,9 @@ use kernel::{
             Full,
             Relaxed, //
         },
-        rcu, //
+        lock::mutex::MutexGuard,
+        rcu,
+        Mutex, //
     },
     types::{
         NotThreadSafe,
@@ -101,14 +104,17 @@ impl<T> Drop for Guard<'_, T> {
     }
 }
 
-/// A value that readers see through RCU and a writer replaces as a whole.
+/// A value that readers see through RCU and writers, one at a time, replace as a whole.
 ///
 /// # Invariants
 ///
-/// The pointer comes from `KBox::into_raw()`, and the box behind it lives until a grace period has
-/// passed since it was replaced.
+/// The pointer comes from `KBox::into_raw()`, changes only with `writer` held, and the box behind it
+/// lives until a grace period has passed since it was replaced.
+#[pin_data(PinnedDrop)]
 pub struct RcuBox<T> {
     current: Atomic<*mut T>,
+    #[pin]
+    writer: Mutex<()>,
     _owns: PhantomData<T>,
 }
 
@@ -119,15 +125,17 @@ unsafe impl<T: Send + Sync> Sync for RcuBox<T> {}
 
 impl<T> RcuBox<T> {
     /// Begins with `value`.
-    pub fn new(value: KBox<T>) -> Self {
+    pub fn new(value: KBox<T>) -> impl PinInit<Self> {
         // INVARIANT: From `KBox::into_raw()`.
-        Self {
+        pin_init!(Self {
             current: Atomic::new(KBox::into_raw(value)),
+            writer <- new_mutex!(()),
             _owns: PhantomData,
-        }
+        })
     }
 
     /// The current value, for as long as the RCU read lock is held. Any context.
+    #[inline]
     pub fn read<'a>(&'a self, _rcu: &'a rcu::Guard) -> &'a T {
         // `Full` on the writing side orders the value's initialisation before its publication;
         // the address dependency orders this side.
@@ -137,22 +145,47 @@ impl<T> RcuBox<T> {
         unsafe { &*current }
     }
 
+    /// Waits for other writers. Sleeps.
+    pub fn write(&self) -> Writer<'_, T> {
+        Writer {
+            _only: self.writer.lock(),
+            value: self,
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T> PinnedDrop for RcuBox<T> {
+    fn drop(self: Pin<&mut Self>) {
+        let current = self.current.xchg(ptr::null_mut(), Full);
+        // SAFETY: By the type invariant; `&mut self` means that there is neither reader nor writer.
+        drop(unsafe { KBox::from_raw(current) });
+    }
+}
+
+/// The only writer of an [`RcuBox`]. It reads the value that it may replace.
+pub struct Writer<'a, T> {
+    _only: MutexGuard<'a, ()>,
+    value: &'a RcuBox<T>,
+}
+
+impl<T> Deref for Writer<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: By the type invariant of `RcuBox` nobody else replaces the value, so that it lives
+        // as long as this writer.
+        unsafe { &*self.value.current.load(Relaxed) }
+    }
+}
+
+impl<T> Writer<'_, T> {
     /// Replaces the value, waits until no reader has the old one, and gives that back. Sleeps.
-    ///
-    /// Writers are serialised by the caller only as far as they care which of them is last.
-    pub fn replace(&self, value: KBox<T>) -> KBox<T> {
-        let old = self.current.xchg(KBox::into_raw(value), Full);
+    pub fn replace(self, value: KBox<T>) -> KBox<T> {
+        let old = self.value.current.xchg(KBox::into_raw(value), Full);
         rcu::synchronize_rcu();
         // SAFETY: It comes from `KBox::into_raw()`; it is unreachable since the exchange, and a
         // grace period has passed, so that no reader has it.
         unsafe { KBox::from_raw(old) }
-    }
-}
-
-impl<T> Drop for RcuBox<T> {
-    fn drop(&mut self) {
-        let current = self.current.xchg(ptr::null_mut(), Full);
-        // SAFETY: By the type invariant; `&mut self` means that there is no reader.
-        drop(unsafe { KBox::from_raw(current) });
     }
 }

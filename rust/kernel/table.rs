@@ -134,6 +134,8 @@ struct Bucket<T> {
 /// Why an element could not be inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
+    /// There is an element of that key, and it must stay.
+    Exists,
     /// The table holds as many as it may.
     Full,
     /// There is no memory.
@@ -237,6 +239,20 @@ impl<T: Element> Table<T> {
 
     /// Inserts `value`. An element of the same key is replaced and returned. Atomic context.
     pub fn insert(&self, value: T) -> Result<Option<T>, (Refused, T)> {
+        self.insert_or_return(value, |_| true)
+    }
+
+    /// Inserts `value` unless there is an element of the same key that `f` does not give up.
+    /// Atomic context.
+    pub fn insert_if(&self, value: T, f: impl FnMut(&mut T) -> bool) -> Result<Option<T>, Refused> {
+        self.insert_or_return(value, f).map_err(|(refused, _)| refused)
+    }
+
+    fn insert_or_return(
+        &self,
+        value: T,
+        mut f: impl FnMut(&mut T) -> bool,
+    ) -> Result<Option<T>, (Refused, T)> {
         let key = value.key();
         if self.count.fetch_add(1, Relaxed) >= self.limit as i32 {
             self.count.fetch_sub(1, Relaxed);
@@ -250,9 +266,17 @@ impl<T: Element> Table<T> {
             }
         };
         let mut chain = self.lock(self.bucket_of(&key));
-        let old = chain.unlink(|value| value.key() == key);
-        chain.push(node);
+        let old = chain.unlink(|value| value.key() == key && f(value));
+        let stays = old.is_none() && chain.find(|value| value.key() == key).is_some();
+        if !stays {
+            chain.push(node);
+        }
         drop(chain);
+        if stays {
+            self.count.fetch_sub(1, Relaxed);
+            // SAFETY: It was never in the table, and came from this cache.
+            return Err((Refused::Exists, unsafe { self.cache.free(node) }));
+        }
         let Some(old) = old else { return Ok(None) };
         self.count.fetch_sub(1, Relaxed);
         // SAFETY: Unlinked under the lock, so nobody can reach it; it came from this cache.

@@ -11,9 +11,13 @@
 //! | [`counters`] | per-CPU counters |
 //! | [`table`] | a hash table: one spinlock per bucket, elements from a `kmem_cache` |
 //! | [`skb`] | `struct sk_buff` |
+//! | [`text`] | small things for readable tables |
 //! | [`instance`] | what a module keeps per network namespace: hooks, proc files, a worker |
 //! | [`listener`] | an in-kernel TCP listener whose connections are handled where data arrives |
 //! | [`adopt`] | giving a connection to a listener of this machine |
+//! | [`messages`] | THOP messages in packets |
+//! | [`segment`] | TCP segments in hooks |
+//! | [`random`] | random numbers |
 //! | [`send`] | routes, and sending what did not come from a socket |
 //!
 //! # Locks
@@ -30,11 +34,20 @@ pub mod counters;
 pub mod instance;
 pub mod listener;
 pub mod memory;
+pub mod messages;
+pub mod random;
+pub mod segment;
 pub mod send;
 pub mod skb;
 pub mod sync;
 pub mod table;
+pub mod text;
 pub mod time;
 
 /// What the kernel's `pr_*!` macros put before this crate's messages.
 const __LOG_PREFIX: &[u8] = b"thop\0";
+
+/// The value of a module parameter, which kernels before 7.3 lend and later ones give.
+pub fn parameter<T: Copy>(value: impl core::borrow::Borrow<T>) -> T {
+    *value.borrow()
+}

@@ -64,7 +64,7 @@ fn body(request_len: usize) -> impl Strategy<Value = Body> {
         1 => Just(Body::NotifyClose),
         2 => prop::sample::select(&DropReason::ALL[..]).prop_map(Body::NotifyDrop),
         1 => Just(Body::CloseAck),
-        1 => Just(Body::Forget),
+        1 => any::<bool>().prop_map(|reset| Body::Forget { reset }),
         1 => Just(Body::Forgotten),
         1 => Just(Body::Confirm),
     ]

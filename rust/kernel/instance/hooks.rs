@@ -16,6 +16,14 @@ pub struct Packet<'a> {
 /// What becomes of a packet. Only [`Packet`]'s methods make one.
 pub struct Verdict(u32);
 
+impl Verdict {
+    /// For a packet that was stolen before.
+    #[inline]
+    pub const fn stolen() -> Self {
+        Self(bindings::NF_STOLEN)
+    }
+}
+
 impl Packet<'_> {
     /// The packet.
     #[inline]
@@ -75,6 +83,12 @@ impl Packet<'_> {
             }),
             None => Err(Verdict(bindings::NF_STOLEN)),
         }
+    }
+
+    /// Whether the packet is for an address of this machine.
+    pub fn is_for_this_machine(&mut self) -> bool {
+        // SAFETY: The packet has its IP header and device; softirq.
+        unsafe { bindings::thop_is_local(self.namespace.as_ptr(), self.skb.as_ptr()) }
     }
 
     /// Routes the packet as if it were for `to`, an address of this machine, so that it will be

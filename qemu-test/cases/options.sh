@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0
+# Clients of every kind: without this or that option of TCP, with options of IP, in fragments, with
+# sequence numbers that wrap, and such as end their connections in unusual ways.
+# run: --timeout 240
+set -euo pipefail
+. "$TOOLS/helpers.sh"
+
+cat >transfers.py <<'PY'
+import subprocess
+from http_client import *
+
+with Client() as c:
+    check(c.ask("/1m").body == file("1m"), "the download differs")
+    body = file("100k")
+    server = c.ask("/upload/o", "PUT", body).server
+    check(uploaded(server, "o") == body, "the upload differs")
+    # What the server's kernel says of the connection while it lives.
+    c.send(request("/slow/1m"))
+    while len(c.buffer) < 1000:
+        c.buffer += c.more()
+    subprocess.run(["ip", "netns", "exec", server, "ss", "-Htin", f"dport = :{c.port}"], check=True)
+PY
+
+# agreed: a download and an upload; what was agreed on is in the file ss.
+agreed() { on client python3 transfers.py >ss || fail "the transfers failed"; }
+
+# knobs NAME=VALUE...: sysctls of the client.
+knobs() {
+	local knob
+	for knob; do on client sysctl -qw "net.ipv4.$knob"; done
+}
+
+step "without timestamps, SACK, window scaling, in all combinations"
+for ts in 0 1; do
+	for sack in 0 1; do
+		for scale in 0 1; do
+			knobs tcp_timestamps=$ts tcp_sack=$sack tcp_window_scaling=$scale
+			what="timestamps $ts, SACK $sack, scaling $scale"
+			agreed
+			grep -qw ts ss && got=1 || got=0
+			same "$what: timestamps at the server" $got $ts
+			grep -qw sack ss && got=1 || got=0
+			same "$what: SACK at the server" $got $sack
+			grep -q 'wscale:' ss && got=1 || got=0
+			same "$what: window scaling at the server" $got $scale
+		done
+	done
+done
+
+step "ECN"
+knobs tcp_ecn=1
+agreed
+grep -qw ecn ss || { cat ss; fail "ECN was not handed over"; }
+knobs tcp_ecn=2
+
+step "a client's MSS of 536 octets, and of 88"
+for mss in 536 88; do
+	on client ip route replace "$VIP" dev eth0 advmss $mss
+	agreed
+	got=$(grep -o ' mss:[0-9]*' ss | cut -d: -f2)
+	# The option of 12 octets is part of it.
+	[ "$got" -le $mss ] && [ "$got" -ge $((mss - 12)) ] || { cat ss; fail "MSS $mss: the server sends $got octets"; }
+done
+on client ip route del "$VIP"
+
+step "a small window, and a path of small packets"
+on client ip link set eth0 mtu 600
+agreed
+on client ip link set eth0 mtu 1500
+knobs tcp_rmem='4096 4096 8192'
+agreed
+knobs tcp_rmem='4096 131072 6291456'
+
+step "packets with real checksums: the client's card computes none, nor does it cut segments"
+on client python3 "$TOOLS/offload.py" tx=off tso=off gso=off
+agreed
+# And such as are merged before the switch sees them, which it must cut again.
+on switch python3 "$TOOLS/offload.py" gro=on
+agreed
+on client python3 "$TOOLS/offload.py" tx=on tso=on gso=on
+agreed
+on switch python3 "$TOOLS/offload.py" gro=off
+
+step "IP options, from the client's kernel"
+py client <<'PY'
+from http_client import *
+
+for what, value in (("no operation", b"\1\1\1\0"), ("record route", b"\x07\x0f\x04" + bytes(12) + b"\0"),
+                    ("timestamps", b"\x44\x0c\x05\0" + bytes(8)), ("forty octets", b"\1" * 39 + b"\0")):
+    with Client(options=[(socket.IPPROTO_IP, socket.IP_OPTIONS, value)]) as c:
+        check(c.ask("/100k").body == file("100k"), f"{what}: the download differs")
+        body = octets(50_000)
+        server = c.ask("/upload/ip", "PUT", body).server
+        check(uploaded(server, "ip") == body, f"{what}: the upload differs")
+PY
+
+shield 20000-29999
+# So that segments arrive as TCP cut them.
+for n in 1 2 3; do on "server$n" python3 "$TOOLS/offload.py" tso=off gso=off; done
+step "a client in user space: fragments, IP options, bare SYNs"
+py client <<'PY'
+from raw_tcp import *
+from http_client import *
+
+small, body = file("100k"), octets(30_000)
+
+def transfers(what, port, **how):
+    c = RawTcp(port, **how).connect()
+    c.send(request("/100k"))
+    check(c.answer().body == small, f"{what}: the download differs")
+    c.send(request(f"/upload/r{port}", "PUT", body))
+    server = c.answer(status=201).server
+    check(uploaded(server, f"r{port}") == body, f"{what}: the upload differs")
+    c.close()
+    check(not c.reset_received, f"{what}: reset at the end")
+    return c
+
+c = transfers("plain", 20000)
+same("the largest segment with timestamps", c.largest, 1448)
+transfers("fragments of 400 octets", 20001, fragment=400)
+transfers("fragments in reverse order", 20002, fragment=256, reverse=True)
+transfers("IP options in fragments", 20003, fragment=400, ip_options=b"\1\1\1\0")
+c = transfers("a SYN without options", 20004, mss=0, wscale=None, sack=False, timestamps=False)
+same("the largest segment for a client without MSS", c.largest, 536)
+transfers("a MSS of 100", 20005, mss=100, timestamps=False)
+transfers("no scale but timestamps", 20006, wscale=None)
+transfers("a scale of 14 and a window of 1 GB", 20007, wscale=14, window=(65535 << 14) - 1)
+transfers("a scale of 0", 20008, wscale=0)
+transfers("a window of 2 KB", 20009, window=2048, wscale=0)
+transfers("timestamps that wrap", 20010, ts_base=(1 << 32) - 100)
+transfers("a zero TSval", 20011, ts_base=0)
+transfers("nonsense among the options", 20012, timestamps=False, wscale=None, sack=False,
+          raw_options=b"\x02\x04\x05\xb4\xfd\x04\x12\x34\x01\x01\x01\x00")
+transfers("ECN", 20013, ecn=True)
+PY
+
+step "sequence numbers that wrap, the client's"
+py client <<'PY'
+from raw_tcp import *
+from http_client import *
+
+head = len(request("/upload/w00", "PUT", b"") ) + 4
+body = octets(60_000)
+# The wrap comes: in the handshake, in the head, at its end, in the body, at FIN.
+for n, before in enumerate((0, 1, 2, 20, head, head + 1, head + 2000, head + 40_000, head + 60_000)):
+    c = RawTcp(20100 + n, isn=-1 - before).connect()
+    c.send(request(f"/upload/w{n:02}", "PUT", body))
+    server = c.answer(status=201).server
+    check(uploaded(server, f"w{n:02}") == body, f"wrap after {before} octets: the upload differs")
+    c.send(request("/1k"))
+    check(c.answer().body == file("1k"), f"wrap after {before} octets: the download differs")
+    c.close()
+PY
+
+step "sequence numbers that wrap, the switch's and then the server's"
+py client <<'PY'
+from raw_tcp import *
+from http_client import *
+
+# The kernel's initial sequence numbers are a secret of the endpoints plus a clock of 64 ns. So ask
+# for some, and come back to the port whose number wraps next, a moment before it does.
+large = file("1m")
+wire = Wire()
+done = False
+for attempt in range(8):
+    found = []
+    for port in range(21000 + 200 * attempt, 21200 + 200 * attempt):
+        c = RawTcp(port, wire=wire)
+        c.syn()
+        c.pump(lambda: c.irs is not None, 10, "SYN/ACK")
+        now = time.monotonic()
+        c.emit(RST, c.nxt)
+        found.append((now + ((1 << 32) - c.irs) * 64e-9, port))
+    # So that it wraps in the first third of a download of 1 MB: 300 KB are 19 ms.
+    lead = 0.012
+    for when, port in sorted(found):
+        pause = when - lead - time.monotonic()
+        if 0.02 < pause < 6:
+            break
+    else:
+        continue
+    time.sleep(pause)
+    c = RawTcp(port, wire=wire).connect()
+    left = (1 << 32) - c.irs
+    print(f"  {left} octets before the wrap")
+    c.send(request("/1m"))
+    check(c.answer().body == large, "the download across the wrap differs")
+    wrapped = left < 1 << 20
+    c.send(request("/1k", headers=["Connection: close"]))
+    check(c.answer().body == file("1k"), "the download after the wrap differs")
+    c.fin()
+    done = done or wrapped
+    if wrapped:
+        break
+check(done, "no download crossed the wrap")
+PY
+
+step "half-close: the client has nothing more to say, and gets its answer"
+py client <<'PY'
+from http_client import *
+
+for what, data, wanted in (("GET", request("/1m"), file("1m")), ("POST", request("/post", "POST", b"x" * 5000), b"received 5000\n")):
+    for pause in 0, 0.2:
+        with Client() as c:
+            c.send(data)
+            time.sleep(pause)
+            c.half_close()
+            check(c.answer().body == wanted, f"half-close after {what}: the answer differs")
+            c.at_end()
+PY
+
+step "a client that resets in mid-transfer leaves nothing behind, and disturbs nobody"
+before=$(for n in 1 2 3; do on "server$n" ss -Htn state established "sport = :80"; done | wc -l)
+py client <<'PY'
+from http_client import *
+
+clients = [Client() for _ in range(9)]
+for c in clients:
+    c.send(request("/slow/1m"))
+    while len(c.buffer) < 1000:
+        c.buffer += c.more()
+with Client() as quiet:
+    quiet.ask("/1k")
+    for c in clients:
+        c.reset()
+    quiet.ask("/1k")
+    # In the middle of an upload.
+    for n in range(3):
+        c = Client()
+        c.send(request("/upload/never", "PUT", octets(500_000))[:200_000])
+        c.reset()
+    # Behind the head, and in it.
+    for cut in 10, None:
+        c = Client()
+        c.send(request("/1m")[:cut])
+        c.reset()
+    quiet.ask("/1k")
+PY
+sockets() { for n in 1 2 3; do on "server$n" ss -Htn state established "sport = :80"; done | wc -l; }
+as_before() { [ "$(sockets)" -le "$before" ]; }
+wait_for 10 as_before || { on server1 ss -tn; fail "sockets of clients that have reset are left"; }
+
+step "a client that vanishes disturbs nobody"
+py client <<'PY'
+import subprocess
+from http_client import *
+
+clients = [Client() for _ in range(3)]
+for c in clients:
+    c.send(request("/slow/1m"))
+    c.more()
+ports = ", ".join(str(c.port) for c in clients)
+for hook, direction in (("ingress", "dport"), ("egress", "sport")):
+    chain = f'type filter hook {hook} device "eth0" priority -400; tcp {direction} {{ {ports} }} drop'
+    rules = f"table netdev gone_{hook} {{ chain c {{ {chain}; }} }}"
+    subprocess.run(["nft", rules], check=True)
+os._exit(0)
+PY
+for ((i = 0; i < 3; i++)); do same "others meanwhile" "$(fetch /1k | cut -c1-3)" 200; done
+# What they left is cleared away with the modules, which the harness watches.

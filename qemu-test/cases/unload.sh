@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0
+# Both modules come and go, whatever is going on.
+# run: --timeout 240
+set -euo pipefail
+. "$TOOLS/helpers.sh"
+
+# ready FILE...: all have begun to arrive.
+begun() {
+	local file
+	for file; do [ -s "$file" ] || return; done
+}
+# downloads: starts four slow ones, and a connection that has not sent its request yet.
+downloads() {
+	local i
+	rm -f got.*
+	PIDS=()
+	for i in 1 2 3 4; do
+		on client curl -sSN -m 60 "http://$VIP/slow/1m" -o "got.$i" 2>/dev/null &
+		PIDS+=($!)
+	done
+	on client sh -c "sleep 60 | curl -sS -m 60 telnet://$VIP:80" >/dev/null 2>&1 &
+	WAITING=$!
+	wait_for 30 begun got.1 got.2 got.3 got.4
+}
+# broken: the downloads end, in bounded time, and not as if all were well.
+broken() {
+	local pid status begin=$SECONDS
+	for pid in "${PIDS[@]}"; do
+		status=0
+		wait "$pid" || status=$?
+		# 18: partial file; 52: nothing; 56: reset. 28 would be the time limit.
+		case $status in 18 | 52 | 56) ;; *) fail "curl's exit status after $1: $status" ;; esac
+	done
+	[ $((SECONDS - begin)) -lt 30 ] || fail "$1: the downloads hung for $((SECONDS - begin)) s"
+	kill $WAITING 2>/dev/null || true
+	wait $WAITING || true
+}
+works() {
+	local i
+	for ((i = 0; i < 3; i++)); do fetch /1k; done | sort -u >turns
+	same "servers that answer $1" "$(grep -c '^200 server' turns)" 3
+}
+sockets_gone() {
+	local n
+	for n in 1 2 3; do
+		# nginx itself may still hold a socket that it has not noticed to be reset.
+		[ "$(on "server$n" ss -Htn state connected "sport = :80" | grep -vc TIME-WAIT)" = 0 ] || return
+	done
+}
+ends_server() {
+	downloads
+	unload_module thop_server 20 || fail "rmmod thop_server with live connections"
+	broken "unloading the server's module"
+	wait_for 10 sockets_gone || { on server1 ss -tn; fail "adopted sockets have outlived the server's module"; }
+	insmod "$MODULES/thop-server.ko"
+}
+ends_switch() {
+	downloads
+	unload_module thop_switch 20 || fail "rmmod thop_switch with live connections"
+	broken "unloading the switch's module"
+	wait_for 10 sockets_gone || { on server1 ss -tn; fail "adopted sockets have outlived the switch's module"; }
+	insmod "$MODULES/thop-switch.ko"
+	default_configuration | configure
+}
+
+for round in 1 2 3; do
+	step "round $round: rmmod of the switch's and of the server's module, with downloads under way"
+	ends_switch
+	works "after the switch's module has come back"
+	ends_server
+	works "after the server's module has come back"
+done
+
+step "both at once, and in the other order, five times, under traffic"
+for round in 1 2 3 4 5; do
+	on client ab -q -r -s 5 -n 100000 -c 8 -t 2 "http://$VIP/1k" >/dev/null 2>&1 &
+	traffic=$!
+	sleep 1
+	if [ $((round % 2)) = 0 ]; then
+		unload_module thop_server 20
+		unload_module thop_switch 20
+	else
+		unload_module thop_switch 20
+		unload_module thop_server 20
+	fi
+	load_modules
+	default_configuration | configure
+	kill $traffic 2>/dev/null || true
+	wait $traffic || true
+	works "in round $round"
+done
+
+step "no trace is left of modules that are gone"
+unload_modules
+[ ! -e /proc/net/thop_switch ] && ! grep -q '^thop' /proc/slabinfo /proc/modules || fail "traces are left"
+[ "$(on switch ss -Htln | wc -l)" = 0 ] || fail "a listener of the switch's is left"
+same "a server's own address" "$(on client curl -sS -o /dev/null -w '%{http_code}' "http://$SERVER1/1k")" 200
+
+step "parameters: nonsense is refused or corrected, small tables do, another protocol number too"
+for bad in buckets=0 buckets=-1 protocol=300 protocol=6 linger_ms=x; do
+	for m in switch server; do
+		insmod "$MODULES/thop-$m.ko" $bad 2>/dev/null && rmmod "thop_$m" || true
+	done
+done
+! loaded thop_switch && ! loaded thop_server || fail "still loaded"
+load_modules "buckets=1 protocol=254 linger_ms=100" "buckets=1 protocol=254 linger_ms=100"
+default_configuration | configure
+works "with one bucket and protocol 254"
+on client ab -q -n 300 -c 20 "http://$VIP/1k" 2>&1 | grep -q '^Failed requests: *0$' || fail "ab with one bucket"
+unload_modules
+
+step "a limit of connections"
+load_modules "connections=4 linger_ms=100" ""
+default_configuration | configure
+py client <<'PY'
+from http_client import *
+
+held = [Client() for _ in range(4)]
+for c in held:
+    c.send(request("/slow/1m"))
+    c.more()
+with Client() as c:
+    c.send(request("/1k"))
+    answer = c.answer(status=None)
+    same("status beyond the limit", answer.status, 503)
+for c in held:
+    c.reset()
+PY
+after_limit() { [ "$(fetch /1k | cut -c1-3)" = 200 ]; }
+wait_for 20 after_limit || fail "no connection after others have ended"

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is counted at the server.
+
+use thop_core::wire::DropReason;
+use thop_kernel::messages::Malformed;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// An event that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Counter {
+            $($(#[$doc])* $name,)*
+        }
+
+        /// The names under which `/proc/net/thop_server/stats` shows them.
+        pub(crate) const NAMES: &[&str] = &[$($text,)*];
+    };
+}
+
+counters! {
+    /// A CREATE came.
+    Creates = "creates",
+    /// A CREATE came again for a handoff that is known.
+    CreatesAgain = "creates_again",
+    /// A CREATE came after a later one for the same client port.
+    CreatesLate = "creates_late",
+    /// A socket was put into an accept queue.
+    Adopted = "adopted",
+    /// A socket was adopted, and gone at once.
+    AdoptedGone = "adopted_gone",
+    /// An old connection of the same client port was ended for a new handoff.
+    Replaced = "replaced",
+    /// An adopted socket has died.
+    Closed = "closed",
+    /// NOTIFYCLS was sent, repetitions included.
+    CloseNotices = "close_notices",
+    /// NOTIFYCLS was acknowledged.
+    CloseAcks = "close_acks",
+    /// Nobody acknowledged NOTIFYCLS.
+    CloseUnheard = "close_unheard",
+    /// CREATED was sent again, as nothing had confirmed the handoff.
+    Asked = "asked_to_confirm",
+    /// A handoff was ended because nothing confirmed it within its lease.
+    LeaseOver = "lease_over",
+    /// The switch took a handoff back.
+    Forgotten = "forgotten",
+    /// A segment of a client was passed to its socket.
+    Segments = "segments",
+    /// A segment for a known connection could not be passed on.
+    SegmentsLost = "segments_lost",
+    /// A message was not for this side, or from the wrong address.
+    Foreign = "foreign_messages",
+    /// A message could not be sent.
+    SendErrors = "send_errors",
+}
+
+/// Where the counters of refusals begin.
+const REFUSALS: usize = NAMES.len();
+/// Where the counters of malformed messages begin.
+const MALFORMED: usize = REFUSALS + DropReason::COUNT;
+/// How many counters there are.
+pub(crate) const COUNT: usize = MALFORMED + Malformed::COUNT;
+
+impl Counter {
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The counter of handoffs that were refused for a reason.
+pub(crate) const fn refused(reason: DropReason) -> usize {
+    REFUSALS + reason.index()
+}
+
+/// The counter of messages that were malformed in a way.
+pub(crate) const fn malformed(how: Malformed) -> usize {
+    MALFORMED + how.index()
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the server knows of a connection that was handed to it.
+
+use core::net::Ipv4Addr;
+
+use thop_core::{
+    addr::{
+        xor_hash,
+        FlowKey, //
+    },
+    wire::{
+        Handoff,
+        Message,
+        Parties, //
+    },
+};
+use thop_kernel::{
+    adopt::SocketId,
+    table::Element, //
+};
+
+/// Where a handoff stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The socket is being made; repetitions of CREATE are not answered.
+    Adopting,
+    /// The socket lives.
+    Alive {
+        socket: SocketId,
+        /// Something of the switch's has shown that it knows.
+        confirmed: bool,
+    },
+    /// The socket is gone. The element stays for a while: for the client's last segments, which may
+    /// meet a TIME-WAIT, and so that a late CREATE is known for what it is.
+    Gone {
+        /// The switch knows.
+        acknowledged: bool,
+        /// It did not end by itself: the switch has taken it back, or nothing confirmed it in time.
+        taken_back: bool,
+    },
+}
+
+impl Phase {
+    /// The socket has ended by itself, and the switch shall hear of it.
+    pub(crate) const DIED: Self = Self::Gone {
+        acknowledged: false,
+        taken_back: false,
+    };
+
+    /// The switch has given the handoff up, and needs no notice.
+    pub(crate) const TAKEN_BACK: Self = Self::Gone {
+        acknowledged: true,
+        taken_back: true,
+    };
+}
+
+/// An element of the table.
+pub(crate) struct Handed {
+    pub(crate) handoff: Handoff,
+    pub(crate) parties: Parties,
+    /// The switch it came from.
+    pub(crate) switch: Ipv4Addr,
+    pub(crate) phase: Phase,
+    /// Until when it may stay unconfirmed, milliseconds since boot.
+    pub(crate) lease_ms: u64,
+    /// How often NOTIFYCLS was sent.
+    pub(crate) notices: u8,
+    /// When the client was last heard, milliseconds since boot.
+    pub(crate) seen_ms: u64,
+}
+
+impl Handed {
+    /// The name of the connection that a message is about, as the client's forwarded segments show
+    /// it: they are addressed to the server.
+    pub(crate) fn key_of(parties: &Parties) -> FlowKey {
+        FlowKey {
+            client: parties.client,
+            service: parties.server,
+        }
+    }
+
+    /// A message about this handoff.
+    pub(crate) fn message(&self, body: thop_core::wire::Body) -> Message {
+        Message {
+            handoff: self.handoff,
+            parties: self.parties,
+            body,
+        }
+    }
+
+    /// Whether the table may forget it.
+    pub(crate) fn expired(&self, linger_ms: u32, now_ms: u64) -> bool {
+        matches!(
+            self.phase,
+            Phase::Gone {
+                acknowledged: true,
+                ..
+            }
+        ) && now_ms.saturating_sub(self.seen_ms) >= u64::from(linger_ms)
+    }
+}
+
+impl Element for Handed {
+    type Key = FlowKey;
+
+    #[inline]
+    fn key(&self) -> FlowKey {
+        Self::key_of(&self.parties)
+    }
+
+    #[inline]
+    fn hash(key: &FlowKey) -> u32 {
+        xor_hash(&key.client)
+    }
+}

@@ -1,0 +1,701 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A server in one network namespace.
+//!
+//! Messages come through the LOCAL_IN hook, clients' segments through PRE_ROUTING, both in softirq;
+//! what must sleep (ending a socket) and what must happen later is the worker's.
+//!
+//! # A handoff
+//!
+//! CREATE is answered by CREATED or NOTIFYDROP. All messages name their handoff and may come any
+//! number of times. A handoff is *confirmed* by the first segment that the switch forwards, or by
+//! CONFIRM; until then CREATED is repeated, and at the end of the lease the socket vanishes without
+//! a word, so that the switch may give the request to another server when it has heard nothing.
+//! When the socket dies, NOTIFYCLS is repeated until it is acknowledged.
+//!
+//! # Locks
+//!
+//! Bucket locks of the table of handoffs, of the table of sockets, the lock of the deadlines and of
+//! the list of sockets to end: never two at once, all with softirqs disabled.
+
+use core::net::Ipv4Addr;
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use thop_core::{
+    addr::FlowKey,
+    deadline::Deadlines,
+    packet::{
+        rewrite_destination_ipv4,
+        Segment, //
+    },
+    wire::{
+        Body,
+        DropReason,
+        Message,
+        TcpState, //
+    },
+};
+use thop_kernel::{
+    adopt::{
+        self,
+        Adopter,
+        SocketCache,
+        SocketId,
+        Sockets,
+        Taken, //
+    },
+    counters::Counters,
+    instance::{
+        File,
+        Instance,
+        Namespace,
+        Packet,
+        Slot,
+        Verdict,
+        Worker, //
+    },
+    memory::AtomicHeap,
+    messages::{
+        self,
+        ipv4,
+        Received, //
+    },
+    segment,
+    sync::SpinLockBh,
+    table::{
+        Cache,
+        Table, //
+    },
+    time::now_ms, //
+};
+
+use crate::{
+    counters::{
+        self,
+        Counter, //
+    },
+    handoffs::{
+        Handed,
+        Phase, //
+    },
+    report,
+};
+
+/// How long after CREATED, and then how often, a handoff is looked at that nothing has confirmed.
+const ASK_MS: u64 = 200;
+/// How long to wait for an acknowledgement of the first NOTIFYCLS; doubled each time.
+const NOTICE_MS: u64 = 200;
+/// How often NOTIFYCLS is sent.
+const NOTICES: u8 = 8;
+/// How often the table is searched for what has expired.
+const SWEEP_MS: u32 = 1_000;
+
+/// What the module was loaded with.
+pub(crate) struct Parameters {
+    pub(crate) buckets: u32,
+    pub(crate) connections: u32,
+    pub(crate) linger_ms: u32,
+    pub(crate) protocol: u8,
+}
+
+/// What all instances share.
+pub(crate) struct Shared {
+    parameters: Arc<Parameters>,
+    handoffs: Arc<Cache<Handed>>,
+    sockets: Arc<SocketCache>,
+}
+
+impl Shared {
+    pub(crate) fn new(parameters: Parameters) -> Result<Self> {
+        Ok(Self {
+            parameters: Arc::new(parameters, GFP_KERNEL)?,
+            handoffs: Arc::new(Cache::new(c"thop_server_handoff")?, GFP_KERNEL)?,
+            sockets: Arc::new(Cache::new(c"thop_server_socket")?, GFP_KERNEL)?,
+        })
+    }
+}
+
+/// A socket that shall end.
+struct Ending {
+    socket: SocketId,
+    reset: bool,
+}
+
+/// What the worker shall do.
+struct Agenda {
+    deadlines: Deadlines<AtomicHeap, FlowKey>,
+    endings: KVec<Ending>,
+}
+
+/// The server's state.
+#[pin_data]
+pub(crate) struct Server {
+    namespace: Namespace,
+    pub(crate) parameters: Arc<Parameters>,
+    pub(crate) handoffs: Table<Handed>,
+    sockets: Sockets,
+    pub(crate) counters: Counters,
+    #[pin]
+    agenda: SpinLockBh<Agenda>,
+    #[pin]
+    worker: Worker,
+}
+
+impl Server {
+    pub(crate) fn count(&self, counter: Counter) {
+        self.counters.add(counter.index(), 1);
+    }
+
+    fn send(&self, message: &Message, from: Ipv4Addr, to: Ipv4Addr) {
+        if messages::send(
+            self.namespace,
+            self.parameters.protocol,
+            message,
+            from,
+            to,
+        )
+        .is_err()
+        {
+            self.count(Counter::SendErrors);
+        }
+    }
+
+    /// Sends a message about a handoff to its switch.
+    fn tell(&self, message: &Message, switch: Ipv4Addr) {
+        let from = ipv4(message.parties.server.ip).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        self.send(message, from, switch);
+    }
+
+    /// Lets the worker look at a handoff later.
+    fn look_in(&self, key: FlowKey, ms: u64) {
+        // Without memory nobody looks: CREATED or NOTIFYCLS is not repeated, and the switch's own
+        // retries and timeouts must do.
+        let _ = self.agenda.lock().deadlines.push(now_ms() + ms, key);
+        self.worker.kick_in(ms as u32);
+    }
+
+    fn end(&self, socket: SocketId, reset: bool) {
+        let ending = Ending { socket, reset };
+        // Without memory the socket stays until its application closes it.
+        let _ = self
+            .agenda
+            .lock()
+            .endings
+            .push(ending, GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN);
+        self.worker.kick();
+    }
+
+    // --- messages (softirq) ---------------------------------------------------------------------
+
+    fn on_create(
+        &self,
+        packet: Packet<'_>,
+        received: &Received,
+        state: &TcpState,
+        lease_ms: u16,
+    ) -> Verdict {
+        /// What is known of the client's port.
+        enum Known {
+            Nothing,
+            Same(Phase),
+            Late,
+            Other(Option<SocketId>, bool),
+        }
+
+        self.count(Counter::Creates);
+        let message = &received.message;
+        let key = Handed::key_of(&message.parties);
+        let known = self.handoffs.with(&key, |old| {
+            if old.handoff == message.handoff {
+                return Known::Same(old.phase);
+            }
+            if old.handoff.epoch == message.handoff.epoch && old.handoff.id > message.handoff.id {
+                return Known::Late;
+            }
+            let same_service = old.parties.service == message.parties.service;
+            match old.phase {
+                Phase::Alive { socket, .. } => Known::Other(Some(socket), same_service),
+                Phase::Adopting => Known::Other(None, same_service),
+                Phase::Gone { .. } => Known::Nothing,
+            }
+        });
+        match known.unwrap_or(Known::Nothing) {
+            Known::Nothing => {}
+            Known::Same(phase) => {
+                self.count(Counter::CreatesAgain);
+                match phase {
+                    Phase::Adopting => {}
+                    Phase::Alive { .. } => self.reply(received, Body::Created),
+                    // The switch has given it up, or is about to.
+                    Phase::Gone {
+                        taken_back: true, ..
+                    } => {}
+                    Phase::Gone { .. } => self.reply(received, Body::NotifyClose),
+                }
+                return packet.drop();
+            }
+            Known::Late => {
+                self.count(Counter::CreatesLate);
+                return packet.drop();
+            }
+            Known::Other(Some(socket), true) => {
+                // The client has made a new connection from that port, so the old one is dead, and
+                // only this side has not heard. It is ended by the worker; the switch will repeat
+                // its CREATE.
+                self.count(Counter::Replaced);
+                self.end(socket, false);
+                return packet.drop();
+            }
+            Known::Other(..) => {
+                // Two services of one client port: the segments of both would look the same here.
+                return self.refuse(packet, received, DropReason::Conflict);
+            }
+        }
+
+        let now = now_ms();
+        let placeholder = Handed {
+            handoff: message.handoff,
+            parties: message.parties,
+            switch: received.from,
+            phase: Phase::Adopting,
+            lease_ms: now + u64::from(lease_ms),
+            notices: 0,
+            seen_ms: now,
+        };
+        // Another CPU may be doing the same with a repetition: who is first, adopts.
+        if let Err(refused) = self.handoffs.insert_if(placeholder, |old| {
+            old.handoff != message.handoff && matches!(old.phase, Phase::Gone { .. })
+        }) {
+            return match refused {
+                thop_kernel::table::Refused::Exists => packet.drop(),
+                _ => self.refuse(packet, received, DropReason::NoMemory),
+            };
+        }
+        let namespace = packet.namespace();
+        let (datagram, verdict) = packet.steal();
+        let taken = adopt::adopt(
+            self,
+            namespace,
+            adopt::Handed {
+                key,
+                parties: &message.parties,
+                state,
+                datagram,
+                request_at: received.payload_at,
+            },
+        );
+        match taken {
+            Ok(taken) => self.adopted(received, &key, taken),
+            Err(reason) => {
+                self.handoffs
+                    .remove_if(&key, |handed| handed.handoff == message.handoff);
+                self.counters.add(counters::refused(reason), 1);
+                self.reply(received, Body::NotifyDrop(reason));
+            }
+        }
+        verdict
+    }
+
+    fn adopted(&self, received: &Received, key: &FlowKey, taken: Taken) {
+        let socket = match taken {
+            Taken::Alive(socket) => Some(socket),
+            Taken::Gone => None,
+        };
+        let alive = self.handoffs.with(key, |handed| {
+            // The socket may have died, and its destructor been here, before this.
+            if handed.phase == Phase::Adopting {
+                handed.phase = match socket {
+                    Some(socket) => Phase::Alive {
+                        socket,
+                        confirmed: false,
+                    },
+                    None => Phase::DIED,
+                };
+            }
+            matches!(handed.phase, Phase::Alive { .. })
+        });
+        if alive == Some(true) {
+            self.count(Counter::Adopted);
+            self.reply(received, Body::Created);
+            self.look_in(*key, ASK_MS);
+        } else {
+            self.count(Counter::AdoptedGone);
+            self.reply(received, Body::NotifyClose);
+            self.look_in(*key, NOTICE_MS);
+        }
+    }
+
+    fn refuse(&self, packet: Packet<'_>, received: &Received, reason: DropReason) -> Verdict {
+        self.counters.add(counters::refused(reason), 1);
+        self.reply(received, Body::NotifyDrop(reason));
+        packet.drop()
+    }
+
+    fn reply(&self, received: &Received, body: Body) {
+        self.send(&received.message.reply(body), received.to, received.from);
+    }
+
+    fn on_forget(&self, received: &Received, reset: bool) {
+        let message = &received.message;
+        let key = Handed::key_of(&message.parties);
+        let socket = self.handoffs.with(&key, |handed| {
+            if handed.handoff != message.handoff {
+                return None;
+            }
+            // The switch needs no notice of what it has asked for.
+            match handed.phase {
+                Phase::Alive { socket, .. } => {
+                    handed.phase = Phase::TAKEN_BACK;
+                    Some(socket)
+                }
+                _ => None,
+            }
+        });
+        match socket {
+            Some(Some(socket)) => {
+                self.count(Counter::Forgotten);
+                self.end(socket, reset);
+            }
+            Some(None) => {}
+            None => {
+                // Its CREATE may still be on its way, and must find that it came too late.
+                let now = now_ms();
+                let _ = self.handoffs.insert_if(
+                    Handed {
+                        handoff: message.handoff,
+                        parties: message.parties,
+                        switch: received.from,
+                        phase: Phase::TAKEN_BACK,
+                        lease_ms: now,
+                        notices: 0,
+                        seen_ms: now,
+                    },
+                    |_| false,
+                );
+            }
+        }
+        self.reply(received, Body::Forgotten);
+    }
+
+    fn on_confirm(&self, received: &Received) {
+        let message = &received.message;
+        self.handoffs
+            .with(&Handed::key_of(&message.parties), |handed| {
+                if handed.handoff == message.handoff {
+                    if let Phase::Alive { confirmed, .. } = &mut handed.phase {
+                        *confirmed = true;
+                    }
+                }
+            });
+    }
+
+    fn on_close_ack(&self, received: &Received) {
+        let message = &received.message;
+        let news = self
+            .handoffs
+            .with(&Handed::key_of(&message.parties), |handed| {
+                if handed.handoff != message.handoff {
+                    return false;
+                }
+                match &mut handed.phase {
+                    Phase::Gone { acknowledged, .. } => !core::mem::replace(acknowledged, true),
+                    _ => false,
+                }
+            });
+        if news == Some(true) {
+            self.count(Counter::CloseAcks);
+        }
+    }
+
+    // --- segments (softirq) ---------------------------------------------------------------------
+
+    /// Passes a client's segment to its socket: the address of the service is put back, and the
+    /// packet is routed to this machine although the address is not configured here.
+    fn on_segment(&self, mut packet: Packet<'_>, segment: &Segment) -> Verdict {
+        let service = self.handoffs.with(&segment.key, |handed| {
+            handed.seen_ms = now_ms();
+            if let Phase::Alive { confirmed, .. } = &mut handed.phase {
+                *confirmed = true;
+            }
+            handed.parties.service
+        });
+        let Some(service) = service else {
+            return packet.accept();
+        };
+        let (Some(local), Some(virtual_ip)) = (ipv4(segment.key.service.ip), ipv4(service.ip))
+        else {
+            return packet.accept();
+        };
+        let partial = packet.skb().is_partial();
+        let rewritten = packet.route_to_self(local)
+            && packet
+                .skb()
+                .writable(segment.headers_len())
+                .and_then(|headers| {
+                    rewrite_destination_ipv4(
+                        headers,
+                        usize::from(segment.ip_header_len),
+                        (virtual_ip, service.port),
+                        partial,
+                    )
+                })
+                .is_some();
+        if !rewritten {
+            self.count(Counter::SegmentsLost);
+            return packet.drop();
+        }
+        packet.destination_rewritten(local, virtual_ip);
+        self.count(Counter::Segments);
+        packet.accept()
+    }
+
+    // --- the worker (process context) -----------------------------------------------------------
+
+    fn end_sockets(&self) {
+        let endings = core::mem::take(&mut self.agenda.lock().endings);
+        for Ending { socket, reset } in endings {
+            if let Some(socket) = self.sockets.get(socket) {
+                if reset {
+                    socket.abort();
+                } else {
+                    socket.vanish();
+                }
+            }
+        }
+    }
+
+    /// Looks at the handoffs that are due. Returns when the next one is.
+    fn look(&self) -> Option<u64> {
+        loop {
+            let now = now_ms();
+            let mut agenda = self.agenda.lock();
+            let Some(key) = agenda.deadlines.pop_due(now) else {
+                return agenda.deadlines.next().map(|due| due.saturating_sub(now));
+            };
+            drop(agenda);
+            self.look_at(&key, now);
+        }
+    }
+
+    fn look_at(&self, key: &FlowKey, now: u64) {
+        enum Act {
+            Ask(Message, Ipv4Addr),
+            End(SocketId),
+            Notice(Message, Ipv4Addr, u8),
+            GiveUp,
+        }
+
+        let act = self.handoffs.with(key, |handed| match handed.phase {
+            Phase::Alive {
+                confirmed: false,
+                socket,
+            } => Some(if now >= handed.lease_ms {
+                // The switch will give the request to another: this death is none to tell.
+                handed.phase = Phase::TAKEN_BACK;
+                Act::End(socket)
+            } else {
+                Act::Ask(handed.message(Body::Created), handed.switch)
+            }),
+            Phase::Gone {
+                acknowledged: false,
+                taken_back,
+            } => Some(if handed.notices >= NOTICES {
+                handed.phase = Phase::Gone {
+                    acknowledged: true,
+                    taken_back,
+                };
+                Act::GiveUp
+            } else {
+                handed.notices += 1;
+                Act::Notice(
+                    handed.message(Body::NotifyClose),
+                    handed.switch,
+                    handed.notices,
+                )
+            }),
+            _ => None,
+        });
+        match act.flatten() {
+            None => {}
+            Some(Act::Ask(message, switch)) => {
+                self.count(Counter::Asked);
+                self.tell(&message, switch);
+                self.look_in(*key, ASK_MS);
+            }
+            Some(Act::End(socket)) => {
+                self.count(Counter::LeaseOver);
+                self.end(socket, false);
+            }
+            Some(Act::Notice(message, switch, notices)) => {
+                self.count(Counter::CloseNotices);
+                self.tell(&message, switch);
+                self.look_in(*key, NOTICE_MS << notices.min(5));
+            }
+            Some(Act::GiveUp) => self.count(Counter::CloseUnheard),
+        }
+    }
+
+    fn sweep(&self) {
+        let now = now_ms();
+        for bucket in 0..self.handoffs.buckets() {
+            if !self.handoffs.looks_empty(bucket) {
+                self.handoffs.sweep(
+                    bucket,
+                    |handed| handed.expired(self.parameters.linger_ms, now),
+                    drop,
+                );
+            }
+        }
+    }
+}
+
+impl Adopter for Server {
+    fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    fn orphaned(&self, key: &FlowKey) {
+        let notice = self.handoffs.with(key, |handed| {
+            let now = now_ms();
+            match handed.phase {
+                Phase::Gone { .. } => None,
+                Phase::Adopting | Phase::Alive { .. } => {
+                    // While adopting, `adopted()` tells the switch.
+                    let adopting = handed.phase == Phase::Adopting;
+                    handed.phase = Phase::DIED;
+                    handed.seen_ms = now;
+                    handed.notices = 1;
+                    (!adopting).then(|| (handed.message(Body::NotifyClose), handed.switch))
+                }
+            }
+        });
+        self.count(Counter::Closed);
+        if let Some((message, switch)) = notice.flatten() {
+            self.count(Counter::CloseNotices);
+            self.tell(&message, switch);
+            self.look_in(*key, NOTICE_MS);
+        }
+    }
+}
+
+impl Instance for Server {
+    const NAME: &'static CStr = c"thop_server";
+    type Shared = Shared;
+
+    fn slot() -> &'static Slot<Self> {
+        &crate::INSTANCES
+    }
+
+    fn new(namespace: Namespace, shared: &Shared) -> Result<impl PinInit<Self, Error>> {
+        let parameters = shared.parameters.clone();
+        let handoffs = Table::new(
+            shared.handoffs.clone(),
+            parameters.buckets,
+            parameters.connections,
+        )?;
+        let sockets = Sockets::new(
+            shared.sockets.clone(),
+            parameters.buckets,
+            parameters.connections,
+        )?;
+        let counters = Counters::new(counters::COUNT as u32)?;
+        let agenda = Agenda {
+            deadlines: Deadlines::new(),
+            endings: KVec::new(),
+        };
+        Ok(try_pin_init!(Self {
+            namespace,
+            parameters,
+            handoffs,
+            sockets,
+            counters,
+            agenda <- SpinLockBh::new(agenda),
+            worker <- Worker::new(),
+        }? Error))
+    }
+
+    fn files() -> &'static [File<Self>] {
+        report::FILES
+    }
+
+    fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    fn work(&self) -> Option<u32> {
+        self.end_sockets();
+        let next = self.look();
+        self.sweep();
+        // While there is anything, age is looked after.
+        let next = next.unwrap_or(u64::from(SWEEP_MS)).min(u64::from(SWEEP_MS)) as u32;
+        (!self.handoffs.is_empty()).then_some(next.max(1))
+    }
+
+    fn pre_routing(&self, packet: Packet<'_>) -> Verdict {
+        if self.handoffs.is_empty() {
+            return packet.accept();
+        }
+        match segment::read(packet) {
+            Ok((packet, segment)) => self.on_segment(packet, &segment),
+            Err(verdict) => verdict,
+        }
+    }
+
+    fn local_in(&self, mut packet: Packet<'_>) -> Verdict {
+        if !messages::is_protocol(packet.skb(), self.parameters.protocol) {
+            return packet.accept();
+        }
+        let received = match messages::receive(packet.skb()) {
+            Ok(received) => received,
+            Err(how) => {
+                self.counters.add(counters::malformed(how), 1);
+                return packet.drop();
+            }
+        };
+        match received.message.body {
+            Body::Create {
+                state, lease_ms, ..
+            } => {
+                if ipv4(received.message.parties.server.ip) == Some(received.to) {
+                    return self.on_create(packet, &received, &state, lease_ms);
+                }
+                self.count(Counter::Foreign);
+            }
+            Body::Forget { reset } => self.on_forget(&received, reset),
+            Body::Confirm => self.on_confirm(&received),
+            Body::CloseAck => self.on_close_ack(&received),
+            // A switch may live in the same namespace.
+            Body::Created | Body::NotifyClose | Body::NotifyDrop(_) | Body::Forgotten => {
+                self.count(Counter::Foreign);
+                return packet.accept();
+            }
+        }
+        packet.drop()
+    }
+
+    fn stop(&self) {
+        // Without this module the clients' segments would not reach these sockets any more.
+        self.sockets.release_all(|socket| socket.abort());
+        // The switches shall not wait for what cannot come.
+        for bucket in 0..self.handoffs.buckets() {
+            self.handoffs.sweep(
+                bucket,
+                |_| true,
+                |handed| {
+                    if !matches!(
+                        handed.phase,
+                        Phase::Gone {
+                            acknowledged: true,
+                            ..
+                        }
+                    ) {
+                        self.tell(&handed.message(Body::NotifyClose), handed.switch);
+                    }
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is counted at the switch.
+
+use thop_core::wire::DropReason;
+use thop_kernel::messages::Malformed;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// An event that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Counter {
+            $($(#[$doc])* $name,)*
+        }
+
+        /// The names under which `/proc/net/thop_switch/stats` shows them.
+        pub(crate) const NAMES: &[&str] = &[$($text,)*];
+    };
+}
+
+counters! {
+    /// A request head was read to its end.
+    Requests = "requests",
+    /// A connection was closed by its client before it had sent anything.
+    Silent = "closed_without_request",
+    /// A handoff was begun.
+    Handoffs = "handoffs",
+    /// A CREATE was sent, repetitions and moves included.
+    CreatesSent = "creates_sent",
+    /// CREATED came for a handoff that waited for it.
+    Created = "created",
+    /// CREATED came again.
+    CreatedAgain = "created_again",
+    /// The client acknowledged what only the server can have sent, before CREATED came.
+    Proven = "proven_by_client",
+    /// A request went to another server after the first had refused or been silent.
+    Moved = "moved",
+    /// A server did not answer CREATE.
+    Unanswered = "unanswered",
+    /// A client was asked whether it had heard the server that was silent.
+    Probes = "client_probes",
+    /// 400 was answered.
+    Answered400 = "answered_400",
+    /// 408 was answered.
+    Answered408 = "answered_408",
+    /// 431 was answered.
+    Answered431 = "answered_431",
+    /// 503 was answered: no server could take the request.
+    Answered503 = "answered_503",
+    /// 504 was answered: a server was silent, and the request must not be repeated.
+    Answered504 = "answered_504",
+    /// 505 was answered.
+    Answered505 = "answered_505",
+    /// A segment was forwarded to its server.
+    Forwarded = "forwarded",
+    /// A segment was held while its connection was handed over.
+    Held = "held",
+    /// A held segment was forwarded.
+    Flushed = "flushed",
+    /// A segment was dropped because too many were held.
+    HoldFull = "drop_hold_full",
+    /// A SYN was dropped while its connection was handed over.
+    SynInHandoff = "drop_syn_in_handoff",
+    /// A segment was dropped for want of a route.
+    NoRoute = "drop_no_route",
+    /// A segment was dropped because its TTL had run out.
+    TtlExceeded = "drop_ttl",
+    /// A segment was dropped because it was too long for the route, and its sender told.
+    TooBig = "drop_too_big",
+    /// A segment was dropped for want of memory.
+    NoMemory = "drop_no_memory",
+    /// A SYN met a closed element: the port is used again.
+    Reused = "port_reused",
+    /// A FIN or RST of a client marked an element closed.
+    Closed = "closed",
+    /// NOTIFYCLS came.
+    CloseNotices = "close_notices",
+    /// An element was removed by age.
+    Expired = "expired",
+    /// A request was refused because the table was full.
+    TableFull = "table_full",
+    /// A request was longer than a CREATE can carry.
+    RequestTooLong = "request_too_long",
+    /// A message was about a handoff that is not known, or from the wrong server.
+    Foreign = "foreign_messages",
+    /// A message could not be sent.
+    SendErrors = "send_errors",
+    /// A configuration was accepted.
+    Configured = "configurations",
+    /// A configuration was rejected.
+    Misconfigured = "configurations_rejected",
+}
+
+/// Where the counters of refusals begin.
+const REFUSALS: usize = NAMES.len();
+/// Where the counters of malformed messages begin.
+const MALFORMED: usize = REFUSALS + DropReason::COUNT;
+/// How many counters there are.
+pub(crate) const COUNT: usize = MALFORMED + Malformed::COUNT;
+
+impl Counter {
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The counter of an error response.
+    pub(crate) const fn answered(status: u16) -> Self {
+        match status {
+            400 => Self::Answered400,
+            408 => Self::Answered408,
+            431 => Self::Answered431,
+            504 => Self::Answered504,
+            505 => Self::Answered505,
+            _ => Self::Answered503,
+        }
+    }
+}
+
+/// The counter of handoffs that a server refused for a reason.
+pub(crate) const fn refused(reason: DropReason) -> usize {
+    REFUSALS + reason.index()
+}
+
+/// The counter of messages that were malformed in a way.
+pub(crate) const fn malformed(how: Malformed) -> usize {
+    MALFORMED + how.index()
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The forwarder: clients' segments of connections that were handed over.
+//!
+//! It works just under IP, before everything else (paper, "Forwarder module"): one look into the
+//! table; a miss goes on up the stack, a hit is rewritten and sent to its server.
+
+use core::net::Ipv4Addr;
+
+use kernel::prelude::*;
+use thop_core::{
+    flow::{
+        Phase,
+        Verdict as Rule, //
+    },
+    packet::{
+        decrement_ttl,
+        parse_ipv4,
+        rewrite_destination_ipv4,
+        Flags,
+        Segment, //
+    },
+};
+use thop_kernel::{
+    instance::{
+        Packet,
+        Verdict, //
+    },
+    messages::ipv4,
+    segment,
+    send::{
+        self,
+        Route, //
+    },
+    skb::SkBuff,
+    time::now_ms, //
+};
+
+use crate::{
+    cluster::Server,
+    counters::Counter,
+    handoff::{
+        Completed,
+        Connection,
+        Stage, //
+    },
+    switch::Switch, //
+};
+
+/// Where a segment goes: the server's address and port.
+type Target = (Ipv4Addr, u16);
+
+/// What to do with a segment whose connection is known.
+enum Step {
+    Forward(Target),
+    /// The server has just been found to have the connection.
+    Took(Completed),
+    /// It was held, or could not be.
+    Done(Verdict),
+    /// It was held, and shows that the client has heard nothing of a silent server.
+    Silence(Verdict, u64),
+    PassUp,
+    Drop(Counter),
+}
+
+impl Server {
+    fn target(&self) -> Target {
+        (self.ip, self.endpoint.port)
+    }
+}
+
+impl Switch {
+    /// Softirq, RCU read-side section.
+    #[inline]
+    pub(crate) fn pre_routing(&self, packet: Packet<'_>) -> Verdict {
+        if self.table.is_empty() {
+            return packet.accept();
+        }
+        match segment::read(packet) {
+            Ok((packet, segment)) => self.on_segment(packet, &segment),
+            Err(verdict) => verdict,
+        }
+    }
+
+    fn on_segment(&self, packet: Packet<'_>, segment: &Segment) -> Verdict {
+        let now = now_ms() as u32;
+        let mut packet = Some(packet);
+        let step = self.table.with(&segment.key, |connection| {
+            let before = connection.flow.phase();
+            let rule = connection.flow.on_segment(
+                segment.flags,
+                segment.ack,
+                connection.handoff_ack,
+                now,
+            );
+            if before == Phase::Active && connection.flow.phase() == Phase::Closed {
+                self.count(Counter::Closed);
+            }
+            match rule {
+                Rule::Forward => Step::Forward(connection.server.target()),
+                Rule::Took => Step::Took(connection.complete()),
+                Rule::PassUp => Step::PassUp,
+                Rule::Drop => Step::Drop(Counter::SynInHandoff),
+                Rule::Hold => match packet.take() {
+                    Some(packet) => self.hold(connection, packet, segment),
+                    None => Step::Drop(Counter::HoldFull),
+                },
+            }
+        });
+        match step {
+            Some(Step::Done(verdict)) => verdict,
+            Some(Step::Silence(verdict, id)) => {
+                self.client_heard_nothing(&segment.key, id);
+                verdict
+            }
+            step => match packet {
+                Some(packet) => self.after(packet, segment, step),
+                // Only `hold()` takes the packet, and it returns one of the steps above.
+                None => Verdict::stolen(),
+            },
+        }
+    }
+
+    fn after(&self, packet: Packet<'_>, segment: &Segment, step: Option<Step>) -> Verdict {
+        match step {
+            None => packet.accept(),
+            Some(Step::Forward(target)) => self.forward(packet, segment, target),
+            Some(Step::Took(completed)) => {
+                self.count(Counter::Proven);
+                let target = completed.server.target();
+                // What was held came before this segment.
+                self.complete(completed);
+                self.forward(packet, segment, target)
+            }
+            Some(Step::PassUp) => {
+                self.count(Counter::Reused);
+                let removed = self
+                    .table
+                    .remove_if(&segment.key, |connection| connection.pending.is_none());
+                if let Some(connection) = removed {
+                    self.removed(connection);
+                }
+                packet.accept()
+            }
+            Some(Step::Drop(why)) => {
+                self.count(why);
+                packet.drop()
+            }
+            Some(Step::Done(verdict) | Step::Silence(verdict, _)) => verdict,
+        }
+    }
+
+    /// Keeps a segment until the server has answered. Under the bucket's lock.
+    fn hold(&self, connection: &mut Connection, packet: Packet<'_>, segment: &Segment) -> Step {
+        let (mut packet, verdict) = packet.steal();
+        let Some(pending) = connection.pending.as_mut() else {
+            return Step::Done(verdict);
+        };
+        let silence = matches!(pending.stage, Stage::Client(1..))
+            && segment.flags.contains(Flags::ACK)
+            && segment.ack == connection.handoff_ack;
+        if pending.held.len() >= self.parameters.held as usize {
+            self.count(Counter::HoldFull);
+        } else {
+            // It may be kept for longer than its device lives.
+            packet.detach();
+            packet.forget_device();
+            let memory = GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN;
+            self.count(match pending.held.push(packet, memory) {
+                Ok(()) => Counter::Held,
+                Err(_) => Counter::NoMemory,
+            });
+        }
+        if silence {
+            Step::Silence(verdict, connection.id)
+        } else {
+            Step::Done(verdict)
+        }
+    }
+
+    fn forward(&self, mut packet: Packet<'_>, segment: &Segment, target: Target) -> Verdict {
+        if segment.ttl <= 1 {
+            self.count(Counter::TtlExceeded);
+            // The error is sent by the route that the packet came by.
+            if ipv4(segment.key.service.ip).is_some_and(|ip| packet.route_to_self(ip)) {
+                send::time_exceeded(packet.skb());
+            }
+            return packet.drop();
+        }
+        let Ok(route) = Route::lookup(self.namespace, target.0) else {
+            self.count(Counter::NoRoute);
+            return packet.drop();
+        };
+        if route.is_too_small_for(packet.skb()) {
+            self.count(Counter::TooBig);
+            if ipv4(segment.key.service.ip).is_some_and(|ip| packet.route_to_self(ip)) {
+                send::fragmentation_needed(packet.skb(), route.mtu());
+            }
+            return packet.drop();
+        }
+        let (packet, verdict) = packet.steal();
+        self.transmit(packet, segment, target, route);
+        verdict
+    }
+
+    /// Forwards a segment that was held.
+    pub(crate) fn forward_held(&self, packet: SkBuff, server: &Server) {
+        let Ok(segment) = parse_ipv4(packet.linear(), packet.len()) else {
+            return;
+        };
+        match Route::lookup(self.namespace, server.ip) {
+            Ok(route) => self.transmit(packet, &segment, server.target(), route),
+            Err(_) => self.count(Counter::NoRoute),
+        }
+    }
+
+    /// Rewrites a segment's destination, with the checksums updated by the difference (RFC 1624),
+    /// and sends it.
+    fn transmit(&self, mut packet: SkBuff, segment: &Segment, target: Target, route: Route) {
+        let partial = packet.is_partial();
+        let rewritten = packet.writable(segment.headers_len()).and_then(|headers| {
+            decrement_ttl(headers)?;
+            rewrite_destination_ipv4(
+                headers,
+                usize::from(segment.ip_header_len),
+                target,
+                partial,
+            )
+        });
+        if rewritten.is_none() {
+            return self.count(Counter::NoMemory);
+        }
+        packet.detach();
+        self.count(Counter::Forwarded);
+        route.forward(self.namespace, packet);
+    }
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A connection at the switch, and its handing over.
+//!
+//! The element of the table stays small; what is needed only until the server has answered is in a
+//! [`Pending`] of its own.
+//!
+//! # Silence
+//!
+//! A server that refuses has nothing, and the request can go to the next. A server that is silent
+//! may have taken over, with its answer lost. Two facts decide:
+//!
+//! - The server may keep a connection that nothing confirms only for the lease that CREATE grants,
+//!   which ends before the switch gives up. After that it says nothing new.
+//! - A client that has heard the server acknowledges more than the handoff point. So when the lease
+//!   is over, the client is *probed* with an empty segment that TCP must answer with the client's
+//!   acknowledgement (RFC 9293, 3.10.7.4, first check).
+//!
+//! If the client has heard the server, the server has the connection, whatever became of CREATED.
+//! If not, a request whose method is idempotent goes to another server, and any other is answered
+//! with 504: it may have been carried out.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use thop_core::{
+    addr::{
+        xor_hash,
+        FlowKey, //
+    },
+    flow::Flow,
+    wire::{
+        Message,
+        Parties,
+        TcpState, //
+    },
+};
+use thop_kernel::{
+    listener::Parked,
+    messages::Create,
+    skb::SkBuff,
+    table::Element, //
+};
+
+use crate::{
+    cluster::{
+        Pool,
+        Server, //
+    },
+    dispatcher::Service,
+};
+
+/// When CREATE is repeated, milliseconds after it was sent before.
+pub(crate) const REPEAT_MS: [u64; 4] = [100, 200, 300, 400];
+/// When a silent server is given up, milliseconds after the last repetition.
+pub(crate) const GIVE_UP_MS: u64 = 500;
+/// How long the switch waits for an answer, all in all, milliseconds.
+pub(crate) const PATIENCE_MS: u64 = 1_500;
+/// How much earlier than the switch's patience a server's lease ends, milliseconds: time for what
+/// it has sent last to reach the client, and for the client's acknowledgement to come.
+pub(crate) const LEASE_MARGIN_MS: u64 = 400;
+/// How often a client is probed, milliseconds. Linux answers one probe in half a second.
+pub(crate) const PROBE_MS: u64 = 600;
+/// How many probes a client may leave unanswered.
+pub(crate) const PROBES: u8 = 6;
+/// To how many servers a request may be offered.
+pub(crate) const OFFERS: usize = 8;
+
+/// An element of the table: a connection that was handed over, or is being.
+pub(crate) struct Connection {
+    pub(crate) key: FlowKey,
+    pub(crate) server: Arc<Server>,
+    /// The handoff's id; its epoch is the switch's.
+    pub(crate) id: u64,
+    /// The first sequence number that the server sends.
+    pub(crate) handoff_ack: u32,
+    pub(crate) flow: Flow,
+    /// What is needed until the server has the connection.
+    pub(crate) pending: Option<KBox<Pending>>,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// An answer to the CREATE that was sent this many times before.
+    Answer(u8),
+    /// The client's acknowledgement; this many probes were sent.
+    Client(u8),
+}
+
+/// A handoff that the server has not answered yet.
+pub(crate) struct Pending {
+    /// The switch's socket, out of the stack's hands. Dropped, it vanishes.
+    pub(crate) parked: Parked<Service>,
+    pub(crate) create: Create,
+    pub(crate) state: TcpState,
+    pub(crate) request_len: u32,
+    pub(crate) pool: Arc<Pool>,
+    /// Who has refused or been silent.
+    pub(crate) tried: KVec<Arc<Server>>,
+    pub(crate) stage: Stage,
+    /// When this server was first offered the handoff, milliseconds since boot.
+    pub(crate) offered_ms: u64,
+    /// When the state was taken, milliseconds since boot.
+    pub(crate) taken_ms: u64,
+    /// Whether the request may be carried out twice (RFC 9110, section 9.2.2).
+    pub(crate) idempotent: bool,
+    /// The client's segments that came meanwhile, in order.
+    pub(crate) held: KVec<SkBuff>,
+}
+
+/// What comes after a handoff was taken: to be done without the bucket's lock.
+pub(crate) struct Completed {
+    pub(crate) server: Arc<Server>,
+    pub(crate) pending: Option<KBox<Pending>>,
+}
+
+impl Connection {
+    /// The parties to this connection with its server.
+    pub(crate) fn parties(&self) -> Parties {
+        Parties {
+            client: self.key.client,
+            service: self.key.service,
+            server: self.server.endpoint,
+        }
+    }
+
+    /// The server has the connection.
+    pub(crate) fn complete(&mut self) -> Completed {
+        Completed {
+            server: self.server.clone(),
+            pending: self.pending.take(),
+        }
+    }
+
+    /// Whether `message` is about this handoff, as its present server would send it.
+    pub(crate) fn is_about(&self, message: &Message) -> bool {
+        self.id == message.handoff.id && self.server.endpoint == message.parties.server
+    }
+}
+
+impl Element for Connection {
+    type Key = FlowKey;
+
+    #[inline]
+    fn key(&self) -> FlowKey {
+        self.key
+    }
+
+    #[inline]
+    fn hash(key: &FlowKey) -> u32 {
+        xor_hash(&key.client)
+    }
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A switch with its listeners, and how a configuration becomes the running one.
+
+use core::fmt::Write;
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        rcu,
+        Arc,
+        Mutex, //
+    },
+};
+use thop_core::{
+    addr::Endpoint,
+    config::{
+        self,
+        Config, //
+    },
+};
+use thop_kernel::{
+    instance::{
+        File,
+        Instance,
+        Namespace,
+        Packet,
+        Slot,
+        Verdict,
+        Worker, //
+    },
+    listener::Listener,
+    table::Cache, //
+};
+
+use crate::{
+    cluster::Cluster,
+    counters::Counter,
+    dispatcher::{
+        listen_address,
+        Service, //
+    },
+    handoff::Connection,
+    report,
+    switch::{
+        Parameters,
+        Switch, //
+    },
+};
+
+/// How many octets a client may send before it has been handed over. The window scale is chosen for
+/// large transfers all the same.
+const FIRST_WINDOW: u32 = 48 * 1024;
+
+/// What all instances share.
+pub(crate) struct Shared {
+    parameters: Arc<Parameters>,
+    connections: Arc<Cache<Connection>>,
+}
+
+impl Shared {
+    pub(crate) fn new(parameters: Parameters) -> Result<Self> {
+        Ok(Self {
+            parameters: Arc::new(parameters, GFP_KERNEL)?,
+            connections: Arc::new(Cache::new(c"thop_switch_connection")?, GFP_KERNEL)?,
+        })
+    }
+}
+
+/// Why the last configuration was rejected.
+pub(crate) enum Rejected {
+    Not,
+    Text(config::Error),
+    /// It is well formed, but cannot run: the service, and the kernel's error.
+    Listen(Endpoint, Error),
+    Other(Error),
+}
+
+/// The switch of one network namespace.
+#[pin_data]
+pub(crate) struct Node {
+    namespace: Namespace,
+    pub(crate) switch: Arc<Switch>,
+    /// Also serialises changes of the configuration.
+    #[pin]
+    listeners: Mutex<KVVec<(Endpoint, Listener<Service>)>>,
+    #[pin]
+    pub(crate) rejected: Mutex<Rejected>,
+}
+
+impl Node {
+    /// Makes a text the running configuration, or changes nothing. Process context.
+    pub(crate) fn configure(&self, text: &[u8]) -> Result {
+        let result = self.try_configure(text);
+        let counter = match result {
+            Ok(()) => Counter::Configured,
+            Err(_) => Counter::Misconfigured,
+        };
+        self.switch.count(counter);
+        let error = match &result {
+            Ok(()) => Ok(()),
+            Err(Rejected::Listen(_, error) | Rejected::Other(error)) => Err(*error),
+            Err(_) => Err(EINVAL),
+        };
+        *self.rejected.lock() = result.err().unwrap_or(Rejected::Not);
+        error
+    }
+
+    fn try_configure(&self, text: &[u8]) -> Result<(), Rejected> {
+        let config = Config::parse(text).map_err(Rejected::Text)?;
+        let other = Rejected::Other;
+        let no_memory = |_| Rejected::Other(ENOMEM);
+
+        let mut listeners = self.listeners.lock();
+        // New listeners first: an address that is taken must change nothing.
+        let mut new = KVVec::new();
+        for service in config.services() {
+            let endpoint = service.endpoint;
+            if listeners.iter().any(|(known, _)| *known == endpoint) {
+                continue;
+            }
+            let listen = |error| Rejected::Listen(endpoint, error);
+            let address = listen_address(&endpoint).map_err(listen)?;
+            let dispatcher = Service {
+                switch: self.switch.clone(),
+                endpoint,
+            };
+            let listener = Listener::new(self.namespace, address, FIRST_WINDOW, dispatcher)
+                .map_err(listen)?;
+            new.push((endpoint, listener), GFP_KERNEL)
+                .map_err(no_memory)?;
+        }
+        listeners
+            .reserve(new.len(), GFP_KERNEL)
+            .map_err(no_memory)?;
+        let mut gone = KVVec::with_capacity(listeners.len(), GFP_KERNEL).map_err(no_memory)?;
+        let current = self.switch.cluster.write();
+        let cluster = Cluster::new(config, &current).map_err(other)?;
+        let cluster = KBox::new(cluster, GFP_KERNEL).map_err(no_memory)?;
+        drop(current.replace(cluster));
+        // Nothing fails from here on: there is room for all that moves.
+        {
+            let guard = rcu::read_lock();
+            let cluster = self.switch.cluster.read(&guard);
+            let mut at = 0;
+            while let Some((endpoint, _)) = listeners.get(at) {
+                if cluster.service(endpoint).is_some() {
+                    at += 1;
+                } else if let Ok(listener) = listeners.remove(at) {
+                    let _ = gone.push_within_capacity(listener);
+                }
+            }
+        }
+        for listener in new {
+            let _ = listeners.push_within_capacity(listener);
+        }
+        drop(listeners);
+        // Closing sleeps.
+        drop(gone);
+        Ok(())
+    }
+}
+
+impl Instance for Node {
+    const NAME: &'static CStr = c"thop_switch";
+    type Shared = Shared;
+
+    fn slot() -> &'static Slot<Self> {
+        &crate::INSTANCES
+    }
+
+    fn new(namespace: Namespace, shared: &Shared) -> Result<impl PinInit<Self, Error>> {
+        let switch = Switch::new(
+            namespace,
+            shared.parameters.clone(),
+            shared.connections.clone(),
+        )?;
+        Ok(try_pin_init!(Self {
+            namespace,
+            switch,
+            listeners <- new_mutex!(KVVec::new()),
+            rejected <- new_mutex!(Rejected::Not),
+        }? Error))
+    }
+
+    fn files() -> &'static [File<Self>] {
+        report::FILES
+    }
+
+    fn worker(&self) -> &Worker {
+        &self.switch.worker
+    }
+
+    fn work(&self) -> Option<u32> {
+        self.switch.work()
+    }
+
+    #[inline]
+    fn pre_routing(&self, packet: Packet<'_>) -> Verdict {
+        self.switch.pre_routing(packet)
+    }
+
+    fn local_in(&self, packet: Packet<'_>) -> Verdict {
+        self.switch.local_in(packet)
+    }
+
+    fn stop(&self) {
+        let listeners = core::mem::take(&mut *self.listeners.lock());
+        drop(listeners);
+        self.switch.stop();
+    }
+}
+
+impl Rejected {
+    /// Prints the reason on a line of its own; nothing when there is none.
+    pub(crate) fn write(&self, out: &mut dyn Write) -> core::fmt::Result {
+        match self {
+            Self::Not => Ok(()),
+            Self::Text(error) => writeln!(out, "{error}"),
+            Self::Listen(endpoint, error) => writeln!(
+                out,
+                "cannot listen on {endpoint}: error {}",
+                error.to_errno()
+            ),
+            Self::Other(error) => writeln!(out, "error {}", error.to_errno()),
+        }
+    }
+}

@@ -1,0 +1,664 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The switch of one network namespace: its state, and how a handoff goes on.
+//!
+//! What happens when:
+//!
+//! | event | context | file |
+//! |---|---|---|
+//! | a request has arrived | softirq, the socket's lock held | `dispatcher.rs` |
+//! | a segment of a client comes | softirq, PRE_ROUTING | `forwarder.rs` |
+//! | a message of a server comes | softirq, LOCAL_IN | here |
+//! | something is due | worker, process context | here |
+//!
+//! # Locks
+//!
+//! A socket's lock, if held, is the outermost. A bucket's lock of the table and a shard's lock of
+//! the deadlines are taken one at a time, with softirqs disabled; nothing is sent and no socket
+//! called under them. The configuration is read under RCU.
+
+use core::net::Ipv4Addr;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+use thop_core::{
+    addr::FlowKey,
+    checksum::Sum,
+    deadline::Deadlines,
+    flow::Timeouts,
+    http::error_response,
+    packet::{
+        Flags,
+        Ipv4Tcp,
+        TcpChecksum,
+        IPV4_HEADER,
+        MAX_WRITTEN,
+        TCP, //
+    },
+    wire::{
+        Body,
+        Handoff,
+        Message,
+        Parties,
+        TcpOptions, //
+    },
+};
+use thop_kernel::{
+    counters::Counters,
+    instance::{
+        Namespace,
+        Packet,
+        Verdict,
+        Worker, //
+    },
+    memory::AtomicHeap,
+    messages::{
+        self,
+        ipv4,
+        Received, //
+    },
+    random,
+    send,
+    skb::SkBuff,
+    sync::{
+        RcuBox,
+        SpinLockBh, //
+    },
+    table::{
+        Cache,
+        Table, //
+    },
+    time::now_ms, //
+};
+
+use crate::{
+    cluster::{
+        Cluster,
+        Server, //
+    },
+    counters::{
+        self,
+        Counter, //
+    },
+    handoff::{
+        Completed,
+        Connection,
+        Pending,
+        Stage,
+        GIVE_UP_MS,
+        LEASE_MARGIN_MS,
+        OFFERS,
+        PATIENCE_MS,
+        PROBES,
+        PROBE_MS,
+        REPEAT_MS, //
+    },
+};
+
+/// How many locks the deadlines of handoffs are spread over.
+const SHARDS: usize = 16;
+/// How often the table is searched for what has expired, milliseconds.
+const SWEEP_MS: u64 = 1_000;
+
+/// What the module was loaded with.
+pub(crate) struct Parameters {
+    pub(crate) buckets: u32,
+    pub(crate) connections: u32,
+    pub(crate) held: u32,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) protocol: u8,
+}
+
+/// Handoffs that must be looked at, by when: a key and the id it had.
+type Agenda = Deadlines<AtomicHeap, (FlowKey, u64)>;
+
+/// The switch's state.
+#[pin_data]
+pub(crate) struct Switch {
+    pub(crate) namespace: Namespace,
+    pub(crate) parameters: Arc<Parameters>,
+    pub(crate) table: Table<Connection>,
+    #[pin]
+    pub(crate) cluster: RcuBox<Cluster>,
+    pub(crate) counters: Counters,
+    /// Names this life of the switch in its messages.
+    epoch: u64,
+    next_id: Atomic<u64>,
+    swept_ms: Atomic<u64>,
+    #[pin]
+    agenda: [SpinLockBh<Agenda>; SHARDS],
+    #[pin]
+    pub(crate) worker: Worker,
+}
+
+/// Why a handoff goes to another server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Refused,
+    Silent,
+}
+
+impl Switch {
+    /// The switch of a namespace, with nothing configured. Process context.
+    pub(crate) fn new(
+        namespace: Namespace,
+        parameters: Arc<Parameters>,
+        cache: Arc<Cache<Connection>>,
+    ) -> Result<Arc<Self>> {
+        let table = Table::new(cache, parameters.buckets, parameters.connections)?;
+        let cluster = KBox::new(Cluster::empty(), GFP_KERNEL)?;
+        let counters = Counters::new(counters::COUNT as u32)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                namespace,
+                parameters,
+                table,
+                cluster <- RcuBox::new(cluster),
+                counters,
+                epoch: random::number(),
+                next_id: Atomic::new(1),
+                swept_ms: Atomic::new(0),
+                agenda <- pin_init::pin_init_array_from_fn(|_| SpinLockBh::new(Agenda::new())),
+                worker <- Worker::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, counter: Counter) {
+        self.counters.add(counter.index(), 1);
+    }
+
+    /// An error response, counted.
+    pub(crate) fn error(&self, status: u16) -> &'static [u8] {
+        self.count(Counter::answered(status));
+        error_response(status)
+    }
+
+    /// A name for a new handoff.
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Relaxed)
+    }
+
+    pub(crate) fn handoff(&self, id: u64) -> Handoff {
+        Handoff {
+            epoch: self.epoch,
+            id,
+        }
+    }
+
+    /// Has a handoff looked at later. `false` without memory. Any context.
+    pub(crate) fn look_in(&self, key: FlowKey, id: u64, ms: u64) -> bool {
+        let shard = self.table.bucket_of(&key) as usize % SHARDS;
+        let pushed = self.agenda.get(shard).is_some_and(|shard| {
+            shard.lock().push(now_ms() + ms, (key, id)).is_ok()
+        });
+        self.worker.kick_in(ms as u32);
+        pushed
+    }
+
+    /// An element has left the table.
+    pub(crate) fn removed(&self, connection: Connection) {
+        connection.server.connections.fetch_sub(1, Relaxed);
+        // A pending handoff goes with it; its socket vanishes.
+    }
+
+    // --- sending --------------------------------------------------------------------------------
+
+    fn tell(&self, message: &Message, to: Ipv4Addr) {
+        let sent = messages::send(
+            self.namespace,
+            self.parameters.protocol,
+            message,
+            Ipv4Addr::UNSPECIFIED,
+            to,
+        );
+        if sent.is_err() {
+            self.count(Counter::SendErrors);
+        }
+    }
+
+    /// Sends a CREATE that was prepared.
+    pub(crate) fn send_create(&self, packet: SkBuff, to: Ipv4Addr) {
+        self.count(Counter::CreatesSent);
+        let sent = send::datagram(
+            self.namespace,
+            packet,
+            self.parameters.protocol,
+            Ipv4Addr::UNSPECIFIED,
+            to,
+        );
+        if sent.is_err() {
+            self.count(Counter::SendErrors);
+        }
+    }
+
+    /// The CREATE of a pending handoff as it is to be sent now.
+    pub(crate) fn create(
+        &self,
+        pending: &Pending,
+        parties: &Parties,
+        id: u64,
+        now: u64,
+    ) -> Result<SkBuff> {
+        pending.create.packet(&self.create_message(
+            pending.state,
+            pending.request_len,
+            parties,
+            id,
+            now.saturating_sub(pending.offered_ms),
+            pending.offered_ms.saturating_sub(pending.taken_ms),
+        ))
+    }
+
+    /// `waited`: since this server was first asked; `late`: from the taking of the state to then.
+    pub(crate) fn create_message(
+        &self,
+        mut state: thop_core::wire::TcpState,
+        request_len: u32,
+        parties: &Parties,
+        id: u64,
+        waited: u64,
+        late: u64,
+    ) -> Message {
+        // Another server may have acknowledged the request meanwhile, by a clock that went on.
+        if state.options.contains(TcpOptions::TIMESTAMP) {
+            state.ts_last = state.ts_last.wrapping_add(late as u32);
+        }
+        let lease_ms = PATIENCE_MS
+            .saturating_sub(waited)
+            .saturating_sub(LEASE_MARGIN_MS);
+        Message {
+            handoff: self.handoff(id),
+            parties: *parties,
+            body: Body::Create {
+                state,
+                lease_ms: lease_ms as u16,
+                request_len,
+            },
+        }
+    }
+
+    /// Asks the client what it has heard, by a segment that lies before what it expects.
+    fn probe(&self, pending: &Pending, key: &FlowKey) -> Result<SkBuff> {
+        let state = &pending.state;
+        let fin = u32::from(state.options.contains(TcpOptions::FIN));
+        let segment = Ipv4Tcp {
+            source: key.service,
+            destination: key.client,
+            seq: state.isn_switch,
+            ack: state
+                .isn_client
+                .wrapping_add(1)
+                .wrapping_add(pending.request_len)
+                .wrapping_add(fin),
+            flags: Flags::ACK,
+            window: u16::MAX,
+            timestamps: state
+                .options
+                .contains(TcpOptions::TIMESTAMP)
+                .then_some((state.ts_last, state.ts_recent)),
+            payload_len: 0,
+            checksum: TcpChecksum::Complete(Sum::new()),
+        };
+        let mut octets = [0u8; MAX_WRITTEN];
+        let len = segment.write(&mut octets).ok_or(EINVAL)?;
+        SkBuff::new(octets.get(IPV4_HEADER..len).ok_or(EINVAL)?, 0)
+    }
+
+    // --- how a handoff goes on ------------------------------------------------------------------
+
+    /// A server has the connection: what was held goes to it, and the switch's socket vanishes.
+    pub(crate) fn complete(&self, completed: Completed) {
+        let Completed { server, pending } = completed;
+        server.heard();
+        let Some(mut pending) = pending else { return };
+        server.taken.fetch_add(1, Relaxed);
+        for packet in core::mem::take(&mut pending.held) {
+            self.count(Counter::Flushed);
+            self.forward_held(packet, &server);
+        }
+    }
+
+    /// Offers a request to the next server, or answers it.
+    fn move_on(&self, key: &FlowKey, id: u64, why: Why) {
+        enum Next {
+            Offer(SkBuff, Arc<Server>, u64),
+            Answer(u16),
+        }
+
+        let now = now_ms();
+        let next = self.table.with(key, |connection| {
+            if connection.id != id {
+                return None;
+            }
+            let pending = connection.pending.as_mut()?;
+            let last = if why == Why::Silent { 504 } else { 503 };
+            if why == Why::Silent && !pending.idempotent {
+                return Some(Next::Answer(504));
+            }
+            let memory = GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN;
+            if pending.tried.push(connection.server.clone(), memory).is_err()
+                || pending.tried.len() >= OFFERS
+            {
+                return Some(Next::Answer(last));
+            }
+            let Some(server) = pending.pool.choose(&pending.tried, now) else {
+                return Some(Next::Answer(last));
+            };
+            connection.server.connections.fetch_sub(1, Relaxed);
+            server.connections.fetch_add(1, Relaxed);
+            server.offered.fetch_add(1, Relaxed);
+            connection.server = server.clone();
+            connection.id = self.new_id();
+            pending.stage = Stage::Answer(0);
+            pending.offered_ms = now;
+            let parties = Parties {
+                client: key.client,
+                service: key.service,
+                server: server.endpoint,
+            };
+            match self.create(pending, &parties, connection.id, now) {
+                Ok(packet) => Some(Next::Offer(packet, server, connection.id)),
+                Err(_) => Some(Next::Answer(503)),
+            }
+        });
+        match next.flatten() {
+            None => {}
+            Some(Next::Offer(packet, server, id)) => {
+                self.count(Counter::Moved);
+                if self.look_in(*key, id, REPEAT_MS[0]) {
+                    self.send_create(packet, server.ip);
+                } else {
+                    self.answer(key, id, 503);
+                }
+            }
+            Some(Next::Answer(status)) => {
+                let current = self.table.with(key, |connection| connection.id);
+                if let Some(current) = current {
+                    self.answer(key, current, status);
+                }
+            }
+        }
+    }
+
+    /// Takes a pending handoff back and answers the client from here.
+    pub(crate) fn answer(&self, key: &FlowKey, id: u64, status: u16) {
+        let removed = self.table.remove_if(key, |connection| {
+            connection.id == id && connection.pending.is_some()
+        });
+        if let Some(mut connection) = removed {
+            if let Some(pending) = connection.pending.take() {
+                let Pending { parked, .. } = KBox::into_inner(pending);
+                parked.answer(self.error(status));
+            }
+            self.removed(connection);
+        }
+    }
+
+    /// The client of a silent server has shown that it has heard nothing.
+    pub(crate) fn client_heard_nothing(&self, key: &FlowKey, id: u64) {
+        self.move_on(key, id, Why::Silent);
+    }
+
+    // --- messages (softirq) ---------------------------------------------------------------------
+
+    /// A THOP message for this side, or a packet of something else.
+    pub(crate) fn local_in(&self, mut packet: Packet<'_>) -> Verdict {
+        if !messages::is_protocol(packet.skb(), self.parameters.protocol) {
+            return packet.accept();
+        }
+        let received = match messages::receive(packet.skb()) {
+            Ok(received) => received,
+            Err(how) => {
+                self.counters.add(counters::malformed(how), 1);
+                return packet.drop();
+            }
+        };
+        match received.message.body {
+            // A server may live in the same namespace.
+            Body::Create { .. } | Body::CloseAck | Body::Forget { .. } | Body::Confirm => {
+                self.count(Counter::Foreign);
+                return packet.accept();
+            }
+            _ if ipv4(received.message.parties.server.ip) != Some(received.from) => {
+                self.count(Counter::Foreign);
+            }
+            Body::Created => self.on_created(&received),
+            Body::NotifyClose => self.on_notify_close(&received),
+            Body::NotifyDrop(reason) => {
+                self.counters.add(counters::refused(reason), 1);
+                self.on_notify_drop(&received);
+            }
+            Body::Forgotten => {}
+        }
+        packet.drop()
+    }
+
+    fn on_created(&self, received: &Received) {
+        enum Is {
+            News(Completed),
+            Known,
+            TooLate,
+        }
+
+        let message = &received.message;
+        if message.handoff.epoch != self.epoch {
+            // An earlier life of this switch; the server's lease will end it.
+            return self.count(Counter::Foreign);
+        }
+        let is = self.table.with(&message.parties.key(), |connection| {
+            if !connection.is_about(message) {
+                return Is::TooLate;
+            }
+            match &connection.pending {
+                // It was given up: it must not begin to speak now.
+                Some(pending) if matches!(pending.stage, Stage::Client(_)) => Is::TooLate,
+                Some(_) => {
+                    connection.flow.taken();
+                    Is::News(connection.complete())
+                }
+                None => Is::Known,
+            }
+        });
+        match is {
+            Some(Is::News(completed)) => {
+                self.count(Counter::Created);
+                self.complete(completed);
+            }
+            Some(Is::Known) => {
+                // The server asks whether it may keep the connection.
+                self.count(Counter::CreatedAgain);
+                self.tell(&message.reply(Body::Confirm), received.from);
+            }
+            Some(Is::TooLate) | None => {
+                self.count(Counter::Foreign);
+                self.tell(&message.reply(Body::Forget { reset: false }), received.from);
+            }
+        }
+    }
+
+    fn on_notify_close(&self, received: &Received) {
+        let message = &received.message;
+        self.count(Counter::CloseNotices);
+        if message.handoff.epoch == self.epoch {
+            let completed = self.table.with(&message.parties.key(), |connection| {
+                connection.is_about(message).then(|| {
+                    connection.flow.gone();
+                    connection.complete()
+                })
+            });
+            if let Some(completed) = completed.flatten() {
+                self.complete(completed);
+            }
+        }
+        // Whether it is known or not: the server need not say it again.
+        self.tell(&message.reply(Body::CloseAck), received.from);
+    }
+
+    fn on_notify_drop(&self, received: &Received) {
+        let message = &received.message;
+        let key = message.parties.key();
+        let pending = message.handoff.epoch == self.epoch
+            && self.table.with(&key, |connection| {
+                let about = connection.is_about(message) && connection.pending.is_some();
+                if about {
+                    connection.server.heard();
+                    connection.server.refused.fetch_add(1, Relaxed);
+                }
+                about
+            }) == Some(true);
+        if pending {
+            self.move_on(&key, message.handoff.id, Why::Refused);
+        } else {
+            self.count(Counter::Foreign);
+        }
+    }
+
+    // --- the worker (process context) -----------------------------------------------------------
+
+    /// Does what is due. Returns after how many milliseconds there is more to do.
+    pub(crate) fn work(&self) -> Option<u32> {
+        let mut next = SWEEP_MS;
+        for shard in &self.agenda {
+            loop {
+                let now = now_ms();
+                let mut agenda = shard.lock();
+                let Some((key, id)) = agenda.pop_due(now) else {
+                    if let Some(due) = agenda.next() {
+                        next = next.min(due.saturating_sub(now));
+                    }
+                    break;
+                };
+                drop(agenda);
+                self.look_at(&key, id, now);
+            }
+        }
+        let now = now_ms();
+        if now.saturating_sub(self.swept_ms.load(Relaxed)) >= SWEEP_MS {
+            self.swept_ms.store(now, Relaxed);
+            self.sweep(now);
+        }
+        (!self.table.is_empty()).then_some(next.max(1) as u32)
+    }
+
+    fn look_at(&self, key: &FlowKey, id: u64, now: u64) {
+        enum Act {
+            Repeat(SkBuff, Ipv4Addr),
+            GiveUp(Message, Arc<Server>),
+            Probe(SkBuff),
+            Lost,
+        }
+
+        let act = self.table.with(key, |connection| {
+            if connection.id != id {
+                return None;
+            }
+            let parties = connection.parties();
+            let server = connection.server.clone();
+            let pending = connection.pending.as_mut()?;
+            match pending.stage {
+                Stage::Answer(sent) if usize::from(sent) < REPEAT_MS.len() => {
+                    pending.stage = Stage::Answer(sent + 1);
+                    let wait = REPEAT_MS
+                        .get(usize::from(sent) + 1)
+                        .copied()
+                        .unwrap_or(GIVE_UP_MS);
+                    // Without memory this repetition is left out.
+                    let packet = self.create(pending, &parties, id, now).ok();
+                    Some((packet.map(|p| Act::Repeat(p, server.ip)), wait))
+                }
+                Stage::Answer(_) => {
+                    pending.stage = Stage::Client(0);
+                    let message = Message {
+                        handoff: self.handoff(id),
+                        parties,
+                        body: Body::Forget { reset: false },
+                    };
+                    Some((Some(Act::GiveUp(message, server)), 1))
+                }
+                Stage::Client(probes) if probes < PROBES => {
+                    pending.stage = Stage::Client(probes + 1);
+                    let packet = self.probe(pending, key).ok();
+                    Some((packet.map(|p| Act::Probe(p)), PROBE_MS))
+                }
+                Stage::Client(_) => Some((Some(Act::Lost), 0)),
+            }
+        });
+        let Some((act, wait)) = act.flatten() else {
+            return;
+        };
+        match act {
+            None => {}
+            Some(Act::Repeat(packet, to)) => self.send_create(packet, to),
+            Some(Act::GiveUp(message, server)) => {
+                self.count(Counter::Unanswered);
+                server.shun(now);
+                self.tell(&message, server.ip);
+            }
+            Some(Act::Probe(packet)) => {
+                self.count(Counter::Probes);
+                if let (Some(from), Some(to)) = (ipv4(key.service.ip), ipv4(key.client.ip)) {
+                    let _ = send::datagram(self.namespace, packet, TCP, from, to);
+                }
+            }
+            Some(Act::Lost) => {
+                // The client is gone, too. What its own TCP here still says does no harm.
+                return self.answer(key, id, 504);
+            }
+        }
+        if !self.look_in(*key, id, wait) {
+            self.answer(key, id, 503);
+        }
+    }
+
+    fn sweep(&self, now: u64) {
+        for bucket in 0..self.table.buckets() {
+            if !self.table.looks_empty(bucket) {
+                self.table.sweep(
+                    bucket,
+                    |connection| {
+                        connection
+                            .flow
+                            .expired(&self.parameters.timeouts, now as u32)
+                    },
+                    |connection| {
+                        self.count(Counter::Expired);
+                        self.removed(connection);
+                    },
+                );
+            }
+        }
+    }
+
+    /// Empties the table. The servers end what they have of it: their clients could not reach them
+    /// any more. Process context, with no listener left.
+    pub(crate) fn stop(&self) {
+        for bucket in 0..self.table.buckets() {
+            self.table.sweep(
+                bucket,
+                |_| true,
+                |connection| {
+                    if !connection.flow.is_gone() {
+                        let message = Message {
+                            handoff: self.handoff(connection.id),
+                            parties: connection.parties(),
+                            body: Body::Forget { reset: true },
+                        };
+                        self.tell(&message, connection.server.ip);
+                    }
+                    self.removed(connection);
+                },
+            );
+        }
+    }
+}
