@@ -44,6 +44,7 @@ use thop_core::{
 
 use crate::{
     bindings,
+    compat,
     instance::{
         Instance,
         Namespace, //
@@ -135,7 +136,7 @@ impl Sockets {
             }
         }
         // A destructor that was on its way: in softirq,
-        rcu::synchronize_rcu();
+        compat::synchronize_rcu();
         // and in a task that was preempted in it.
         // SAFETY: Process context, no locks.
         unsafe { bindings::synchronize_rcu_tasks() };
@@ -193,7 +194,7 @@ impl LiveSocket {
     /// Ends the connection with a reset. Process context, sleeps.
     pub fn abort(self) {
         // SAFETY: By the type invariant.
-        unsafe { bindings::tcp_abort(self.0.as_ptr(), ECONNABORTED.to_errno().wrapping_neg()) };
+        unsafe { bindings::tcp_abort(self.0.as_ptr(), bindings::ECONNABORTED as i32) };
     }
 }
 

@@ -43,6 +43,7 @@ use kernel::{
 
 use crate::{
     bindings,
+    compat,
     skb::SkBuff, //
 };
 
@@ -259,7 +260,7 @@ impl<T: Instance> Registration<T> {
                 // SAFETY: It is this namespace's.
                 unsafe { Self::end(net, &holder) };
                 // A hook may have begun to run.
-                kernel::sync::rcu::synchronize_rcu();
+                compat::synchronize_rcu();
                 return Err(error);
             }
             // SAFETY: The callback is called with a valid namespace by registered operations. The

@@ -58,7 +58,6 @@ use kernel::{
             Relaxed,
             Release, //
         },
-        rcu,
         Arc, //
     },
     types::Opaque, //
@@ -67,6 +66,7 @@ use thop_core::addr::Endpoint;
 
 use crate::{
     bindings,
+    compat,
     instance::Namespace,
     send::{
         be32,
@@ -944,7 +944,7 @@ impl<D: Dispatcher> Drop for Listener<D> {
         let core = &self.core;
         core.closing.store(true, Release);
         // Whoever did not see the mark in softirq is done after this; softirqs are readers.
-        rcu::synchronize_rcu();
+        compat::synchronize_rcu();
         // SAFETY: The work is initialised; nobody queues it any more but the work itself, which
         // looks at the mark.
         while unsafe { bindings::cancel_delayed_work_sync(core.work.get()) } {}
@@ -973,7 +973,7 @@ impl<D: Dispatcher> Drop for Listener<D> {
             );
             bindings::sock_release(core.socket);
         }
-        rcu::synchronize_rcu();
+        compat::synchronize_rcu();
         let mut queue = mem::replace(&mut core.queue.lock().first, ptr::null_mut());
         while !queue.is_null() {
             // SAFETY: The queue owned a reference to each of its children.

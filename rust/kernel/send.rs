@@ -16,6 +16,7 @@ use kernel::{
 
 use crate::{
     bindings,
+    compat,
     instance::Namespace,
     skb::SkBuff, //
 };
@@ -43,7 +44,7 @@ impl Route {
         // SAFETY: By its invariant `namespace` is alive.
         let dst = unsafe { bindings::thop_route_output(namespace.as_ptr(), be32(to)) };
         // INVARIANT: The lookup returns a counted reference.
-        NonNull::new(dst).map(Self).ok_or(EHOSTUNREACH)
+        NonNull::new(dst).map(Self).ok_or_else(compat::no_route)
     }
 
     /// Whether `packet` may not be fragmented and is too long for this route. Its network header is

@@ -31,7 +31,10 @@ use kernel::{
     },
 };
 
-use crate::bindings;
+use crate::{
+    bindings,
+    compat, //
+};
 
 /// A spinlock taken with softirqs disabled: `spin_lock_bh()`.
 ///
@@ -183,7 +186,7 @@ impl<T> Writer<'_, T> {
     /// Replaces the value, waits until no reader has the old one, and gives that back. Sleeps.
     pub fn replace(self, value: KBox<T>) -> KBox<T> {
         let old = self.value.current.xchg(KBox::into_raw(value), Full);
-        rcu::synchronize_rcu();
+        compat::synchronize_rcu();
         // SAFETY: It comes from `KBox::into_raw()`; it is unreachable since the exchange, and a
         // grace period has passed, so that no reader has it.
         unsafe { KBox::from_raw(old) }

@@ -28,6 +28,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod bindings;
+mod compat;
 
 pub mod adopt;
 pub mod counters;
@@ -44,10 +45,7 @@ pub mod table;
 pub mod text;
 pub mod time;
 
+pub use compat::parameter;
+
 /// What the kernel's `pr_*!` macros put before this crate's messages.
 const __LOG_PREFIX: &[u8] = b"thop\0";
-
-/// The value of a module parameter, which kernels before 7.3 lend and later ones give.
-pub fn parameter<T: Copy>(value: impl core::borrow::Borrow<T>) -> T {
-    *value.borrow()
-}

@@ -61,7 +61,7 @@ impl Server {
         Ok(Arc::new(
             Self {
                 endpoint,
-                ip: ipv4(endpoint.ip).ok_or(EAFNOSUPPORT)?,
+                ip: ipv4(endpoint.ip).ok_or(EINVAL)?,
                 connections: Atomic::new(0),
                 offered: Atomic::new(0),
                 taken: Atomic::new(0),

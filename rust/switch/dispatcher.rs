@@ -281,6 +281,6 @@ impl Dispatcher for Service {
 pub(crate) fn listen_address(endpoint: &Endpoint) -> Result<(core::net::Ipv4Addr, u16)> {
     match endpoint.ip {
         IpAddr::V4(ip) => Ok((ip, endpoint.port)),
-        IpAddr::V6(_) => Err(EAFNOSUPPORT),
+        IpAddr::V6(_) => Err(EINVAL),
     }
 }
