@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-#   make            build thop-switch.ko and thop-server.ko
-#   make demo       see it work: five virtual machines, real nginx, real requests
-#   make test       everything that is tested
+#   make                   build thop-switch.ko and thop-server.ko
+#   make modules_install   install them for that kernel
+#   make demo              see it work: five virtual machines, real nginx, real requests
+#   make test              everything that is tested
+#   make lint              formatting and clippy only
+#   make fmt               format the Rust files
+#   make clean             remove what make has built
 #
 # KDIR   the kernel build tree (default: the running kernel's)
 # OUT    where to put what is built (default: here)
@@ -13,18 +17,28 @@ KDIR ?= /lib/modules/$(KVER)/build
 # The compiler that built the kernel, when it is here under its name.
 KCC := $(shell sed -n 's/^CONFIG_CC_VERSION_TEXT="*\([^ "]*\).*/\1/p' "$(KDIR)/include/config/auto.conf" 2>/dev/null)
 KARGS := $(if $(shell command -v $(KCC) 2>/dev/null),CC=$(KCC) HOSTCC=$(KCC))
+KMAKE = $(MAKE) -C "$(KDIR)" M="$(CURDIR)" $(if $(OUT),MO="$(OUT)") $(KARGS)
 
 modules:
 	@sh scripts/check-kdir "$(KDIR)"
-	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" $(if $(OUT),MO="$(OUT)") $(KARGS) modules
+	$(KMAKE) modules
 
-clean:
-	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" $(if $(OUT),MO="$(OUT)") clean
+modules_install clean:
+	$(KMAKE) $@
 
 demo:
-	qemu-test/demo
+	@qemu-test/demo
 
 test:
-	scripts/test
+	@scripts/test
 
-.PHONY: modules clean demo test
+lint:
+	@scripts/test format lint
+
+fmt:
+	@scripts/fmt
+
+help:
+	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
+
+.PHONY: modules modules_install clean demo test lint fmt help

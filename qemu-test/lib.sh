@@ -106,7 +106,10 @@ unload_modules() {
 }
 
 # configure [NODE] <TEXT: gives the switch (or the switch on NODE) a configuration.
-configure() { on "${1:-switch}" sh -c 'cat >/proc/net/thop_switch/config'; }
+# When it is refused, says why and fails.
+configure() {
+	on "${1:-switch}" sh -c 'cat >/proc/net/thop_switch/config || { cat /proc/net/thop_switch/config_error >&2; exit 1; }'
+}
 
 # The configuration that a script finds: all servers in one pool.
 default_configuration() {

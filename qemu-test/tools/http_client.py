@@ -93,8 +93,8 @@ class Http:
         self.buffer = b"".join(parts)
         return True
 
-    def answer(self, method="GET", status=200):
-        """The next answer; it must have that status (None: any)."""
+    def answer(self, method="GET", status=range(200, 300)):
+        """The next answer; it must have that status, or one of these (None: any)."""
         while b"\r\n\r\n" not in self.buffer:
             if not self.fill(len(self.buffer) + 1):
                 fail(f"end of the connection in the head of an answer: {self.buffer!r}")
@@ -119,7 +119,7 @@ class Http:
                 fail(f"end of the connection after {len(self.buffer)} of {length} octets of a body")
             body, self.buffer = self.buffer[:length], self.buffer[length:]
         answer = Answer(code, headers, body)
-        if status is not None and code != status:
+        if status is not None and code not in (status if isinstance(status, range) else [status]):
             fail(f"status {code} instead of {status}: {answer}")
         return answer
 

@@ -43,8 +43,7 @@ use thop_core::{
 };
 
 use crate::{
-    bindings,
-    compat,
+    bindings, compat,
     instance::{
         Instance,
         Namespace, //
@@ -356,13 +355,7 @@ pub fn adopt<T: Adopter>(
     if !made {
         return Err(DropReason::Internal);
     }
-    Ok(watch(
-        instance,
-        namespace,
-        key,
-        parties,
-        (client, service),
-    ))
+    Ok(watch(instance, namespace, key, parties, (client, service)))
 }
 
 /// Removes an old connection of the same endpoints, if only its TIME-WAIT is left.
@@ -451,6 +444,10 @@ fn watch<T: Adopter>(
 }
 
 /// The last reference to an adopted socket is gone. Any context but hard interrupts.
+///
+/// # Safety
+///
+/// `sk` is a socket whose `sk_destruct` `watch()` has set, called as its destructor.
 unsafe extern "C" fn destruct_callback<T: Adopter>(sk: *mut bindings::sock) {
     // SAFETY: The socket is valid; its namespace is, until this has returned.
     let net = unsafe { bindings::thop_sock_net(sk) };

@@ -97,12 +97,12 @@ void thop_delayed_work_init(struct delayed_work *work, work_func_t func)
 	INIT_DELAYED_WORK(work, func);
 }
 
-bool thop_delayed_work_now(struct delayed_work *work)
+bool thop_delayed_work_in(struct delayed_work *work, unsigned long delay)
 {
-	return mod_delayed_work(system_percpu_wq, work, 0);
+	return mod_delayed_work(system_percpu_wq, work, delay);
 }
 
-bool thop_delayed_work_in(struct delayed_work *work, unsigned long delay)
+bool thop_delayed_work_by(struct delayed_work *work, unsigned long delay)
 {
 	return queue_delayed_work(system_percpu_wq, work, delay);
 }
@@ -208,6 +208,9 @@ void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int
 	skb_reset_network_header(skb);
 	skb_set_transport_header(skb, sizeof(struct iphdr));
 	memset(&IPCB(skb)->opt, 0, sizeof(IPCB(skb)->opt));
+	/* What was tracked is the datagram; the segment in it is not. */
+	nf_reset_ct(skb);
+	nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
 	return skb->data;
 }
 

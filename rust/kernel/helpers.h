@@ -24,6 +24,7 @@
 #include <net/inet_hashtables.h>
 #include <net/ip.h>
 #include <net/net_namespace.h>
+#include <net/netfilter/nf_conntrack.h>
 #include <net/netns/generic.h>
 #include <net/request_sock.h>
 #include <net/route.h>
@@ -56,8 +57,8 @@ u64 thop_counter_sum(u64 __percpu *counters, unsigned int index);
 
 /* Work. */
 void thop_delayed_work_init(struct delayed_work *work, work_func_t func);
-bool thop_delayed_work_now(struct delayed_work *work);
 bool thop_delayed_work_in(struct delayed_work *work, unsigned long delay);
+bool thop_delayed_work_by(struct delayed_work *work, unsigned long delay);
 
 /* Network namespaces. */
 void *thop_net_generic(const struct net *net, unsigned int id);

@@ -183,7 +183,8 @@ impl<T: Instance> Registration<T> {
     pub fn new(shared: T::Shared) -> Result<Self> {
         let slot = T::slot();
         let shared = KBox::pin(shared, GFP_KERNEL)?;
-        slot.shared.store(ptr::from_ref(&*shared).cast_mut(), Relaxed);
+        slot.shared
+            .store(ptr::from_ref(&*shared).cast_mut(), Relaxed);
         let operations = bindings::pernet_operations {
             init: Some(Self::init_callback),
             pre_exit: Some(Self::pre_exit_callback),
@@ -252,6 +253,10 @@ impl<T: Instance> Registration<T> {
     }
 
     /// Process context, from `register_pernet_subsys()` or the creation of a namespace.
+    ///
+    /// # Safety
+    ///
+    /// `net` is a valid namespace, and the operations are registered.
     unsafe extern "C" fn init_callback(net: *mut bindings::net) -> i32 {
         from_result(|| {
             let net = NonNull::new(net).ok_or(EINVAL)?;
@@ -266,14 +271,17 @@ impl<T: Instance> Registration<T> {
             // SAFETY: The callback is called with a valid namespace by registered operations. The
             // holder stays pinned: `exit_callback()` makes a pinned box of it again.
             unsafe {
-                *Self::place(net.as_ptr()) =
-                    KBox::into_raw(Pin::into_inner_unchecked(holder));
+                *Self::place(net.as_ptr()) = KBox::into_raw(Pin::into_inner_unchecked(holder));
             }
             Ok(0)
         })
     }
 
     /// Process context. The core waits for an RCU grace period between this and `exit_callback()`.
+    ///
+    /// # Safety
+    ///
+    /// `net` is a valid namespace, and the operations are registered.
     unsafe extern "C" fn pre_exit_callback(net: *mut bindings::net) {
         // SAFETY: As for `init_callback()`, which has stored the holder there.
         let (Some(net), holder) = (NonNull::new(net), unsafe { *Self::place(net) }) else {
@@ -287,6 +295,10 @@ impl<T: Instance> Registration<T> {
     }
 
     /// Process context. Nothing of the instance is running any more.
+    ///
+    /// # Safety
+    ///
+    /// `net` is a valid namespace, and the operations are registered.
     unsafe extern "C" fn exit_callback(net: *mut bindings::net) {
         // SAFETY: As for `init_callback()`.
         let holder = unsafe { mem::replace(&mut *Self::place(net), ptr::null_mut()) };

@@ -325,7 +325,7 @@ impl<D: Dispatcher> Core<D> {
     fn kick(&self) {
         if !self.closing.load(Acquire) {
             // SAFETY: The work is initialised; it is cancelled after `closing` is set.
-            unsafe { bindings::thop_delayed_work_now(self.work.get()) };
+            unsafe { bindings::thop_delayed_work_in(self.work.get(), 0) };
         }
     }
 
@@ -345,14 +345,14 @@ impl<D: Dispatcher> Core<D> {
         match unsafe { *data.cast::<Kind>() } {
             Kind::Child => {
                 // SAFETY: The socket owns a reference, which cannot go while its lock is held.
-                let child = unsafe { mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Child<D>>())) };
+                let child =
+                    unsafe { mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Child<D>>())) };
                 Some((*child).clone())
             }
             Kind::Core => {
                 // SAFETY: The listening socket and its fresh children point to the core, which
                 // outlives them: see `Listener::drop()`.
-                let core =
-                    unsafe { mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Core<D>>())) };
+                let core = unsafe { mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Core<D>>())) };
                 if core.closing.load(Acquire) {
                     return None;
                 }
@@ -410,6 +410,10 @@ impl<D: Dispatcher> Core<D> {
     }
 
     /// Softirq or process context, with the lock of `sk` (unless it is the listening socket).
+    ///
+    /// # Safety
+    ///
+    /// `sk` is a listening socket of this type or a child of one.
     unsafe extern "C" fn data_ready_callback(sk: *mut bindings::sock) {
         // SAFETY: The stack passes a valid socket.
         if unsafe { bindings::thop_sk_state(sk) } as u32 == bindings::TCP_LISTEN {
@@ -425,6 +429,10 @@ impl<D: Dispatcher> Core<D> {
     }
 
     /// Softirq or process context, with the lock of `sk`.
+    ///
+    /// # Safety
+    ///
+    /// `sk` is a listening socket of this type or a child of one.
     unsafe extern "C" fn state_change_callback(sk: *mut bindings::sock) {
         // SAFETY: The stack passes a valid socket.
         let state = unsafe { bindings::thop_sk_state(sk) } as u32;
@@ -436,10 +444,16 @@ impl<D: Dispatcher> Core<D> {
     }
 
     /// Process context, on a workqueue; never twice at once.
+    ///
+    /// # Safety
+    ///
+    /// `work` is that of a core which `Listener::new()` has made.
     unsafe extern "C" fn work_callback(work: *mut bindings::work_struct) {
         // SAFETY: The work is the `work` member of a core that outlives it. `delayed_work` begins
         // with its `work_struct`.
-        let core = unsafe { &*kernel::container_of!(work.cast::<Opaque<bindings::delayed_work>>(), Self, work) };
+        let core = unsafe {
+            &*kernel::container_of!(work.cast::<Opaque<bindings::delayed_work>>(), Self, work)
+        };
         core.run();
     }
 
@@ -463,7 +477,8 @@ impl<D: Dispatcher> Core<D> {
         if again != u64::MAX && !self.closing.load(Acquire) {
             // SAFETY: The work is initialised; it is cancelled after `closing` is set.
             unsafe {
-                bindings::thop_delayed_work_in(
+                // Not if it was kicked meanwhile: that is sooner.
+                bindings::thop_delayed_work_by(
                     self.work.get(),
                     bindings::thop_ms_to_jiffies(again as u32),
                 )
@@ -489,8 +504,7 @@ impl<D: Dispatcher> Core<D> {
                 // SAFETY: The worker's own fields; the child lives until it is closed.
                 unsafe {
                     *child.socket.get() = socket;
-                    *child.deadline.get() =
-                        now_ms() + u64::from(self.dispatcher.timeout_ms());
+                    *child.deadline.get() = now_ms() + u64::from(self.dispatcher.timeout_ms());
                     Deadlines::append(self.waiting.get(), Arc::as_ptr(child).cast_mut());
                     // Its data may have come when there was no memory to note it.
                     Self::process(sk);
@@ -849,7 +863,12 @@ impl<D: Dispatcher> Parked<D> {
 impl<D: Dispatcher> Drop for Parked<D> {
     fn drop(&mut self) {
         // Another now has the connection: neither FIN nor RST may be sent. Any context.
-        if self.0.phase.cmpxchg(phase::PARKED, phase::RELEASED, Full).is_ok() {
+        if self
+            .0
+            .phase
+            .cmpxchg(phase::PARKED, phase::RELEASED, Full)
+            .is_ok()
+        {
             Child::enqueue(self.0.clone());
         }
     }
@@ -967,10 +986,7 @@ impl<D: Dispatcher> Drop for Listener<D> {
         // SAFETY: The last use of the socket. Children that have come meanwhile have no `Child`; the
         // stack resets them. No callback can be running when the grace period is over.
         unsafe {
-            bindings::thop_sk_set_user_data(
-                bindings::thop_socket_sk(core.socket),
-                ptr::null_mut(),
-            );
+            bindings::thop_sk_set_user_data(bindings::thop_socket_sk(core.socket), ptr::null_mut());
             bindings::sock_release(core.socket);
         }
         compat::synchronize_rcu();

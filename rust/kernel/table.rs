@@ -67,7 +67,7 @@ impl<T> Cache<T> {
         // SAFETY: `name` is a C string that lives for ever.
         let cache = unsafe {
             bindings::thop_cache_create(
-                name.as_ptr().cast(),
+                name.as_char_ptr(),
                 mem::size_of::<Node<T>>() as u32,
                 mem::align_of::<Node<T>>() as u32,
             )
@@ -167,9 +167,8 @@ impl<T: Element> Table<T> {
     pub fn new(cache: Arc<Cache<T>>, buckets: u32, limit: u32) -> Result<Self> {
         let buckets = buckets.clamp(1, 1 << 24).next_power_of_two();
         // SAFETY: Plain allocation; no requirements.
-        let memory = unsafe {
-            bindings::thop_kvzalloc(buckets as usize * mem::size_of::<Bucket<T>>())
-        };
+        let memory =
+            unsafe { bindings::thop_kvzalloc(buckets as usize * mem::size_of::<Bucket<T>>()) };
         let buckets_ptr = NonNull::new(memory.cast::<Bucket<T>>()).ok_or(ENOMEM)?;
         for index in 0..buckets as usize {
             // SAFETY: Within the allocation, which is zeroed: an empty list is a null pointer.
@@ -245,7 +244,8 @@ impl<T: Element> Table<T> {
     /// Inserts `value` unless there is an element of the same key that `f` does not give up.
     /// Atomic context.
     pub fn insert_if(&self, value: T, f: impl FnMut(&mut T) -> bool) -> Result<Option<T>, Refused> {
-        self.insert_or_return(value, f).map_err(|(refused, _)| refused)
+        self.insert_or_return(value, f)
+            .map_err(|(refused, _)| refused)
     }
 
     fn insert_or_return(

@@ -150,15 +150,7 @@ impl Server {
     }
 
     fn send(&self, message: &Message, from: Ipv4Addr, to: Ipv4Addr) {
-        if messages::send(
-            self.namespace,
-            self.parameters.protocol,
-            message,
-            from,
-            to,
-        )
-        .is_err()
-        {
+        if messages::send(self.namespace, self.parameters.protocol, message, from, to).is_err() {
             self.count(Counter::SendErrors);
         }
     }

@@ -196,10 +196,7 @@ impl Cluster {
         }
         let mut by_endpoint = KVVec::new();
         for (id, service) in config.services().iter().enumerate() {
-            by_endpoint.push(
-                (service.endpoint, ServiceId::new(id as u32)),
-                GFP_KERNEL,
-            )?;
+            by_endpoint.push((service.endpoint, ServiceId::new(id as u32)), GFP_KERNEL)?;
         }
         sort_by_key(&mut by_endpoint, |&(endpoint, _)| endpoint);
         // `known` borrows the old configuration's names.

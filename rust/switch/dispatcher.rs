@@ -69,7 +69,9 @@ impl Service {
     fn configured<R>(&self, f: impl FnOnce(&thop_core::config::Service) -> R) -> Option<R> {
         let guard = rcu::read_lock();
         let cluster = self.switch.cluster.read(&guard);
-        cluster.service(&self.endpoint).map(|(_, service)| f(service))
+        cluster
+            .service(&self.endpoint)
+            .map(|(_, service)| f(service))
     }
 
     fn answer(&self, status: u16) -> Outcome {
@@ -109,8 +111,16 @@ impl Service {
             ts_last: snapshot.ts_now,
             window: snapshot.window,
             mss: snapshot.mss.max(MIN_MSS),
-            snd_wscale: if snapshot.wscale { snapshot.snd_wscale } else { 0 },
-            rcv_wscale: if snapshot.wscale { snapshot.rcv_wscale } else { 0 },
+            snd_wscale: if snapshot.wscale {
+                snapshot.snd_wscale
+            } else {
+                0
+            },
+            rcv_wscale: if snapshot.wscale {
+                snapshot.rcv_wscale
+            } else {
+                0
+            },
             options: TcpOptions::NONE
                 .with(TcpOptions::WSCALE, snapshot.wscale)
                 .with(TcpOptions::SACK, snapshot.sack)

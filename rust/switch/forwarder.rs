@@ -87,12 +87,10 @@ impl Switch {
         let mut packet = Some(packet);
         let step = self.table.with(&segment.key, |connection| {
             let before = connection.flow.phase();
-            let rule = connection.flow.on_segment(
-                segment.flags,
-                segment.ack,
-                connection.handoff_ack,
-                now,
-            );
+            let rule =
+                connection
+                    .flow
+                    .on_segment(segment.flags, segment.ack, connection.handoff_ack, now);
             if before == Phase::Active && connection.flow.phase() == Phase::Closed {
                 self.count(Counter::Closed);
             }
@@ -220,12 +218,7 @@ impl Switch {
         let partial = packet.is_partial();
         let rewritten = packet.writable(segment.headers_len()).and_then(|headers| {
             decrement_ttl(headers)?;
-            rewrite_destination_ipv4(
-                headers,
-                usize::from(segment.ip_header_len),
-                target,
-                partial,
-            )
+            rewrite_destination_ipv4(headers, usize::from(segment.ip_header_len), target, partial)
         });
         if rewritten.is_none() {
             return self.count(Counter::NoMemory);

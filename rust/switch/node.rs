@@ -126,8 +126,8 @@ impl Node {
                 switch: self.switch.clone(),
                 endpoint,
             };
-            let listener = Listener::new(self.namespace, address, FIRST_WINDOW, dispatcher)
-                .map_err(listen)?;
+            let listener =
+                Listener::new(self.namespace, address, FIRST_WINDOW, dispatcher).map_err(listen)?;
             new.push((endpoint, listener), GFP_KERNEL)
                 .map_err(no_memory)?;
         }

@@ -199,9 +199,10 @@ impl Switch {
     /// Has a handoff looked at later. `false` without memory. Any context.
     pub(crate) fn look_in(&self, key: FlowKey, id: u64, ms: u64) -> bool {
         let shard = self.table.bucket_of(&key) as usize % SHARDS;
-        let pushed = self.agenda.get(shard).is_some_and(|shard| {
-            shard.lock().push(now_ms() + ms, (key, id)).is_ok()
-        });
+        let pushed = self
+            .agenda
+            .get(shard)
+            .is_some_and(|shard| shard.lock().push(now_ms() + ms, (key, id)).is_ok());
         self.worker.kick_in(ms as u32);
         pushed
     }
@@ -347,7 +348,10 @@ impl Switch {
                 return Some(Next::Answer(504));
             }
             let memory = GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN;
-            if pending.tried.push(connection.server.clone(), memory).is_err()
+            if pending
+                .tried
+                .push(connection.server.clone(), memory)
+                .is_err()
                 || pending.tried.len() >= OFFERS
             {
                 return Some(Next::Answer(last));
@@ -589,7 +593,7 @@ impl Switch {
                 Stage::Client(probes) if probes < PROBES => {
                     pending.stage = Stage::Client(probes + 1);
                     let packet = self.probe(pending, key).ok();
-                    Some((packet.map(|p| Act::Probe(p)), PROBE_MS))
+                    Some((packet.map(Act::Probe), PROBE_MS))
                 }
                 Stage::Client(_) => Some((Some(Act::Lost), 0)),
             }

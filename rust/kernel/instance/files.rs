@@ -94,6 +94,11 @@ impl<T: Instance> Operations<T> {
         }
     }
 
+    /// Process context.
+    ///
+    /// # Safety
+    ///
+    /// `file` is being opened, on an entry that `create()` has made.
     unsafe extern "C" fn open_callback(
         _inode: *mut bindings::inode,
         file: *mut bindings::file,
@@ -107,6 +112,11 @@ impl<T: Instance> Operations<T> {
         ret
     }
 
+    /// Process context.
+    ///
+    /// # Safety
+    ///
+    /// `m` is a sequence that `open_callback()` has opened, called as `struct seq_operations` says.
     unsafe extern "C" fn start_callback(
         m: *mut bindings::seq_file,
         position: *mut bindings::loff_t,
@@ -115,6 +125,11 @@ impl<T: Instance> Operations<T> {
         unsafe { Self::seek(m, position) }
     }
 
+    /// Process context.
+    ///
+    /// # Safety
+    ///
+    /// `m` is a sequence that `open_callback()` has opened, called as `struct seq_operations` says.
     unsafe extern "C" fn next_callback(
         m: *mut bindings::seq_file,
         _token: *mut c_void,
@@ -127,8 +142,18 @@ impl<T: Instance> Operations<T> {
         }
     }
 
+    /// Process context. There is nothing to undo.
+    ///
+    /// # Safety
+    ///
+    /// `m` is a sequence that `open_callback()` has opened, called as `struct seq_operations` says.
     unsafe extern "C" fn stop_callback(_m: *mut bindings::seq_file, _token: *mut c_void) {}
 
+    /// Process context.
+    ///
+    /// # Safety
+    ///
+    /// `m` is a sequence that `open_callback()` has opened, called as `struct seq_operations` says.
     unsafe extern "C" fn show_callback(m: *mut bindings::seq_file, token: *mut c_void) -> i32 {
         // SAFETY: By the contract of `seq_operations`; the token comes from `seek()`.
         unsafe {
@@ -142,6 +167,11 @@ impl<T: Instance> Operations<T> {
         0
     }
 
+    /// Process context.
+    ///
+    /// # Safety
+    ///
+    /// `file` is open, on an entry that `create()` has made.
     unsafe extern "C" fn write_callback(
         file: *mut bindings::file,
         from: *const c_char,
@@ -180,9 +210,7 @@ impl<T: Instance> Operations<T> {
 /// Creates the files of an instance. Process context.
 pub(super) fn create<T: Instance>(net: NonNull<bindings::net>, holder: &Holder<T>) -> Result {
     // SAFETY: The namespace is valid; the name lives for ever.
-    let directory = unsafe {
-        bindings::thop_proc_net_mkdir(net.as_ptr(), T::NAME.as_ptr().cast())
-    };
+    let directory = unsafe { bindings::thop_proc_net_mkdir(net.as_ptr(), T::NAME.as_char_ptr()) };
     if directory.is_null() {
         return Err(ENOMEM);
     }
@@ -206,7 +234,7 @@ pub(super) fn create<T: Instance>(net: NonNull<bindings::net>, holder: &Holder<T
         // SAFETY: Name, operations and data live until the directory is removed.
         let made = unsafe {
             bindings::proc_create_data(
-                entry.file.name.as_ptr().cast(),
+                entry.file.name.as_char_ptr(),
                 entry.file.mode,
                 directory,
                 const { &Operations::<T>::PROC },

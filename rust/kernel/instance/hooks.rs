@@ -75,12 +75,15 @@ impl Packet<'_> {
             return Err(Verdict(bindings::NF_STOLEN));
         }
         match NonNull::new(skb) {
-            // SAFETY: On success the packet is still ours, and whole.
-            Some(skb) => Ok(Self {
-                skb: unsafe { SkBuff::from_raw(skb) },
-                namespace,
-                _call,
-            }),
+            Some(skb) => {
+                // SAFETY: On success the packet is still ours, and whole.
+                let skb = unsafe { SkBuff::from_raw(skb) };
+                Ok(Self {
+                    skb,
+                    namespace,
+                    _call,
+                })
+            }
             None => Err(Verdict(bindings::NF_STOLEN)),
         }
     }
@@ -182,7 +185,12 @@ unsafe fn call<T: Instance>(
     hook: impl FnOnce(&T, Packet<'_>) -> Verdict,
 ) -> u32 {
     // SAFETY: Netfilter passes valid pointers.
-    let (skb, net) = unsafe { (NonNull::new_unchecked(skb), NonNull::new_unchecked((*state).net)) };
+    let (skb, net) = unsafe {
+        (
+            NonNull::new_unchecked(skb),
+            NonNull::new_unchecked((*state).net),
+        )
+    };
     let packet = Packet {
         // SAFETY: The packet is the hook's until it returns its verdict, which each of the methods
         // that make a verdict respects.
@@ -195,6 +203,10 @@ unsafe fn call<T: Instance>(
 }
 
 /// Softirq, RCU read-side section.
+///
+/// # Safety
+///
+/// Called by netfilter, with a hook that `register()` has registered.
 unsafe extern "C" fn pre_routing_callback<T: Instance>(
     context: *mut c_void,
     skb: *mut bindings::sk_buff,
@@ -205,6 +217,10 @@ unsafe extern "C" fn pre_routing_callback<T: Instance>(
 }
 
 /// Softirq, RCU read-side section.
+///
+/// # Safety
+///
+/// Called by netfilter, with a hook that `register()` has registered.
 unsafe extern "C" fn local_in_callback<T: Instance>(
     context: *mut c_void,
     skb: *mut bindings::sk_buff,

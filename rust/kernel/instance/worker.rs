@@ -8,6 +8,10 @@ use kernel::sync::atomic::{
 };
 
 use super::*;
+use crate::time::now_ms;
+
+/// Calls [`Instance::work()`] of the owner that it is given.
+type Run = unsafe fn(*mut c_void) -> Option<u32>;
 
 /// The part of an instance that lets it be called in process context: `struct delayed_work`.
 #[pin_data]
@@ -17,7 +21,9 @@ pub struct Worker {
     #[pin]
     work: Opaque<bindings::delayed_work>,
     owner: Atomic<*mut c_void>,
-    run: UnsafeCell<Option<unsafe fn(*mut c_void) -> Option<u32>>>,
+    /// When the work is due, milliseconds since boot; `u64::MAX` when it is not.
+    due_ms: Atomic<u64>,
+    run: UnsafeCell<Option<Run>>,
 }
 
 // SAFETY: `run` is written once, before `owner` is published; the rest is atomic or C's.
@@ -34,6 +40,7 @@ impl Worker {
                 bindings::thop_delayed_work_init(work, Some(Self::callback))
             }),
             owner: Atomic::new(ptr::null_mut()),
+            due_ms: Atomic::new(u64::MAX),
             run: UnsafeCell::new(None),
         })
     }
@@ -46,26 +53,25 @@ impl Worker {
             .store(ptr::from_ref(owner).cast_mut().cast(), Release);
     }
 
-    /// Lets the work run as soon as may be. Any context.
+    /// Lets the work run within `ms` milliseconds. Any context.
     #[inline]
-    pub fn kick(&self) {
-        if !self.owner.load(Acquire).is_null() {
+    pub fn kick_in(&self, ms: u32) {
+        let due_ms = now_ms() + u64::from(ms);
+        // Usually it is due earlier anyway. Two CPUs that pass each other here may leave the later
+        // of their times standing; they differ by less than the work may be late.
+        if due_ms < self.due_ms.load(Relaxed) && !self.owner.load(Acquire).is_null() {
+            self.due_ms.store(due_ms, Relaxed);
             // SAFETY: The work is initialised and pinned; `stop()` cancels it before it goes.
-            unsafe { bindings::thop_delayed_work_now(self.work.get()) };
+            unsafe {
+                bindings::thop_delayed_work_in(self.work.get(), bindings::thop_ms_to_jiffies(ms))
+            };
         }
     }
 
-    /// Lets the work run within `ms` milliseconds, if it is not due earlier. Any context.
-    pub fn kick_in(&self, ms: u32) {
-        if !self.owner.load(Acquire).is_null() {
-            // SAFETY: As for `kick()`.
-            unsafe {
-                bindings::thop_delayed_work_in(
-                    self.work.get(),
-                    bindings::thop_ms_to_jiffies(ms),
-                )
-            };
-        }
+    /// Lets the work run as soon as may be. Any context.
+    #[inline]
+    pub fn kick(&self) {
+        self.kick_in(0);
     }
 
     /// Ends all work, and waits for what is running. Sleeps.
@@ -77,6 +83,10 @@ impl Worker {
     }
 
     /// Process context, on a workqueue.
+    ///
+    /// # Safety
+    ///
+    /// `work` is that of a worker which `new()` has made.
     unsafe extern "C" fn callback(work: *mut bindings::work_struct) {
         // SAFETY: `work` is the first member of the `delayed_work`, which is the first of a worker
         // that is pinned, and lives until `stop()` has waited for this.
@@ -85,6 +95,8 @@ impl Worker {
         if owner.is_null() {
             return;
         }
+        // Before the work looks at anything, so that what comes meanwhile is not missed.
+        this.due_ms.store(u64::MAX, Relaxed);
         // SAFETY: `attach()` has set it before `owner`, for an owner of this very type, which
         // outlives its worker.
         let again = unsafe { (*this.run.get()).and_then(|run| run(owner)) };
