@@ -5,7 +5,7 @@
 # QEMU's arguments that never differ. The machine has no network of the host's, no display and no
 # default device; it exits instead of rebooting. The build root is its root file system, read-only.
 # The kernel's: a crash is final at once and told in full; a slow emulation is not taken for a
-# lock-up; KASLR and the mitigations only cost time here.
+# lock-up or a broken timer; KASLR and the mitigations only cost time here.
 QEMU_ARGS=(
 	-nodefaults -no-user-config -display none -no-reboot
 	-initrd /boot/thop-initramfs.gz
@@ -13,7 +13,7 @@ QEMU_ARGS=(
 	-device virtio-serial
 )
 KERNEL_ARGS="console=ttyS0 panic=-1 oops=panic softlockup_panic=1 unknown_nmi_panic panic_print=0x40 \
-watchdog_thresh=20 rcupdate.rcu_cpu_stall_timeout=40 log_buf_len=4M nokaslr mitigations=off tsc=reliable"
+watchdog_thresh=20 rcupdate.rcu_cpu_stall_timeout=40 log_buf_len=4M nokaslr mitigations=off no_timer_check"
 
 # spawn COMMAND...: COMMAND inside the build root as a background job. SPAWNED is its own process
 # id, and it dies with this shell, however that ends.
@@ -29,24 +29,56 @@ spawn() {
 	SPAWNED=$!
 }
 
-# Sets ACCEL to QEMU's arguments for the fastest accelerator that really runs the kernel.
-# /dev/kvm proves nothing (nested and restricted KVMs exist), so boot once and remember.
+# Sets ACCEL to QEMU's arguments for the fastest accelerator that really runs the kernel, and adds
+# to KERNEL_ARGS what the kernel must know for it. What was found out holds until the next reboot.
 find_accelerator() {
-	local v id answer
+	local v id answer kvm khz
 	v=$(newest_kernel)
 	id="$(uname -r) $(cat /proc/sys/kernel/random/boot_id) $v"
-	# Five levels of page tables only cost an emulation time.
-	ACCEL=(-accel "tcg,thread=multi" -cpu max,la57=off)
-	[ -w /dev/kvm ] || return 0
-	answer=$(sed -n "s/^$id: //p" "$THOP_CACHE/kvm" 2>/dev/null || true)
+	answer=$(sed -n "s/^$id: //p" "$THOP_CACHE/accelerator" 2>/dev/null || true)
 	if [ -z "$answer" ]; then
-		answer=$(probe_kvm "$v")
-		echo "$id: $answer" >"$THOP_CACHE/kvm.$$"
-		mv "$THOP_CACHE/kvm.$$" "$THOP_CACHE/kvm"
+		kvm=no
+		# /dev/kvm proves nothing: nested and restricted KVMs exist. So boot.
+		[ ! -w /dev/kvm ] || kvm=$(probe_kvm "$v")
+		answer="$kvm $(tsc_khz)"
+		echo "$id: $answer" >"$THOP_CACHE/accelerator.$$"
+		mv "$THOP_CACHE/accelerator.$$" "$THOP_CACHE/accelerator"
 	fi
-	if [ "$answer" = yes ]; then
+	read -r kvm khz <<<"$answer"
+	if [ "$kvm" = yes ]; then
 		ACCEL=(-accel kvm -cpu host)
+	else
+		# Five levels of page tables only cost an emulation time.
+		ACCEL=(-accel "tcg,thread=multi" -cpu max,la57=off)
+		# An emulated processor has the time-stamp counter of the real one. A kernel that measures it
+		# while other processes get their turn may be wrong by a factor of two, and so are its clocks.
+		KERNEL_ARGS+=" tsc=reliable tsc_early_khz=$khz"
 	fi
+}
+
+# The frequency of this machine's time-stamp counter.
+tsc_khz() {
+	enter python3 -c '
+import ctypes, mmap, time
+
+# rdtsc; shl rdx, 32; or rax, rdx; ret
+code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+code.write(bytes.fromhex("0f31 48c1e220 4809d0 c3"))
+rdtsc = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+
+def now():
+    # The reading that was interrupted least.
+    readings = []
+    for _ in range(100):
+        begin, ticks, end = time.monotonic_ns(), rdtsc(), time.monotonic_ns()
+        readings.append((end - begin, (begin + end) // 2, ticks))
+    return min(readings)[1:]
+
+t0, c0 = now()
+time.sleep(0.5)
+t1, c1 = now()
+print(round((c1 - c0) * 1e6 / (t1 - t0)))
+'
 }
 
 # probe_kvm VERSION: yes when a virtual machine under KVM reaches our initramfs in ten seconds.

@@ -257,6 +257,8 @@ nodes_up() {
 	ln -s /run/thop/www "$WWW/files"
 	for node in wire $NODES; do
 		echo "netns add $node"
+		# With an identifier, so that one sees whether it is gone when it has been deleted.
+		echo "netns set $node auto"
 	done | ip -batch - || return
 	{
 		echo "link add wire type bridge forward_delay 0 mcast_snooping 0"
@@ -294,7 +296,10 @@ nodes_down() {
 	local node
 	# All that there are: a script may have made some besides.
 	for node in /run/netns/*; do
-		[ ! -e "$node" ] || echo "netns del ${node##*/}"
+		[ -e "$node" ] || continue
+		# Sockets that outlive their processes, in FIN-WAIT say, keep the namespace for minutes.
+		ip netns exec "${node##*/}" ss -KHtn state connected >/dev/null 2>&1
+		echo "netns del ${node##*/}"
 	done | ip -force -batch -
 }
 

@@ -27,15 +27,17 @@ same "servers asked in six requests" "$(sort turns | uniq -c | awk '{ print $1, 
 	"2 200 server1,2 200 server2,2 200 server3"
 
 step "the response comes straight from the server, with the virtual address as its source"
-on client tcpdump -i eth0 -U -w at-client "tcp port 80" 2>tcpdump.client &
-on switch tcpdump -i eth0 -U -w at-switch "tcp port 80" 2>tcpdump.switch &
+spawn client tcpdump -i eth0 -U -w at-client "tcp port 80" 2>tcpdump.client
+at_client=$SPAWNED
+spawn switch tcpdump -i eth0 -U -w at-switch "tcp port 80" 2>tcpdump.switch
+at_switch=$SPAWNED
 wait_for 20 grep -q 'listening on' tcpdump.client
 wait_for 20 grep -q 'listening on' tcpdump.switch
 read -r status server <<<"$(fetch /1m)"
 same "status" "$status" 200
 sleep 0.3
-kill %1 %2
-wait %1 %2 || true
+kill $at_client $at_switch
+wait $at_client $at_switch || true
 # With payload: longer than its headers.
 payload='(ip[2:2] - ((ip[0] & 0xf) << 2) - ((tcp[12] & 0xf0) >> 2)) != 0'
 packets=$(tcpdump -r at-client -n "src host $VIP and ether src $(mac "$server") and $payload" 2>/dev/null | wc -l)

@@ -94,14 +94,14 @@ PY
 same "a request with the good one" "$(fetch /1k | cut -c1-3)" 200
 
 step "services that cannot be: the address is not ours, the port is taken"
-on switch python3 -c '
+spawn switch python3 -c '
 import socket, time
 s = socket.socket()
 s.bind(("10.0.0.100", 8888))
 s.listen()
 print("ready", flush=True)
-time.sleep(1000)' >taken &
-taken=$!
+time.sleep(1000)' >taken
+taken=$SPAWNED
 wait_for 20 grep -q ready taken
 for address in 10.9.9.9:80 "$VIP:8888"; do
 	if { default_configuration; echo "service bad address $address pool web"; } | configure 2>error; then
@@ -126,7 +126,8 @@ as_user cat $config >/dev/null || true
 ! on switch unshare -U --map-root-user sh -c "echo >$config" 2>/dev/null || fail "root of a user namespace (of root's) wrote its parent's configuration"
 on switch cat $config | cmp - good || fail "the configuration has changed"
 # In its own network namespace it may.
-as_user unshare -r -n sh -c "
+# The files are its own if its user namespace has a root when the network namespace is made.
+as_user unshare -r unshare -n sh -c "
 	echo 'pool mine' >$config && grep -q 'pool mine' $config" 2>error ||
 	{ cat error; fail "root of a user namespace may not write its own configuration"; }
 on switch cat $config | cmp - good || fail "the configuration has changed"

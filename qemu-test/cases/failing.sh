@@ -24,7 +24,7 @@ start_nginx 1
 
 step "the accept queue of server 2 is full"
 stop_nginx 2
-py server2 <<'PY' &
+spawn server2 python3 - <<'PY'
 import socket, time
 s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,15 +32,15 @@ s.bind(("", 80))
 s.listen(1)
 time.sleep(1000)
 PY
-listener=$!
+listener=$SPAWNED
 wait_for 20 eval 'on server2 ss -Htln "sport = :80" | grep -q .'
 # Two connections of its own fill it: one more than the backlog.
-py client <<'PY' &
+spawn client python3 - <<'PY'
 import os, socket, time
 a = [socket.create_connection((os.environ["SERVER2"], 80)) for _ in range(2)]
 time.sleep(1000)
 PY
-filler=$!
+filler=$SPAWNED
 wait_for 20 eval 'on server2 ss -Htln "sport = :80" | awk "{ exit \$2 < 2 }"'
 from_others 2 6
 from_others 2 3 -X POST -d x=y

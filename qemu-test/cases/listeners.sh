@@ -53,7 +53,7 @@ on client curl -sS "http://$VIP/100k" | cmp - "$WWW/files/100k"
 step "a listener that speaks MPTCP is refused, with that reason"
 stop_nginx 3
 on server3 sysctl -qw net.mptcp.enabled=1
-py server3 <<'PY' &
+spawn server3 python3 - <<'PY'
 import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,7 +61,7 @@ s.bind(("", 80))
 s.listen(10)
 time.sleep(1000)
 PY
-mptcp=$!
+mptcp=$SPAWNED
 wait_for 20 eval 'on server3 ss -Htln "sport = :80" | grep -q .'
 same "only an MPTCP listener" "$(fetch /1k | cut -c1-3)" 503
 [ "$(stat_server 3 refused_listener_speaks_mptcp)" -gt 0 ] || fail "not refused for that reason"

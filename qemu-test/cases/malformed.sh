@@ -85,7 +85,7 @@ sleep 0.5
 same "a request to the switch" "$(fetch /1k | cut -c1-3)" 200
 
 step "real messages, sent again, changed, and from elsewhere"
-py server1 <<'PY' &
+spawn server1 python3 - <<'PY'
 from thop import *
 from http_client import *
 
@@ -114,7 +114,7 @@ for source, destination, data in seen:
     other = data[:8] + random_.randbytes(8) + data[16:]
     send(destination, finish(other), source=source)
 PY
-tap=$!
+tap=$SPAWNED
 wait_for 30 test -e tapping
 for ((i = 0; i < 12; i++)); do same "a request while messages are recorded" "$(fetch /1k | cut -c1-3)" 200; done
 wait $tap || fail "playing messages back"

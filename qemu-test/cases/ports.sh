@@ -47,7 +47,7 @@ for n in range(6):
     c.close()
     time.sleep(0.1)
     # It has sent FIN first, so this is its TIME-WAIT.
-    subprocess.run(["ss", "-K", "sport = :5557"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(["ss", "-4tK", "sport = :5557"], stdout=subprocess.DEVNULL, check=True)
 PY
 
 shield 20000-29999

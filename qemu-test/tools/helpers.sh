@@ -21,6 +21,14 @@ py() {
 	on "$node" python3 - "$@"
 }
 
+# spawn NODE COMMAND...: runs it in the background; SPAWNED is the process id of the command itself,
+# and killing it is enough. Its standard input is ours.
+spawn() {
+	# Not the function `on`, of which only a shell around the command could be killed.
+	(exec on "$@") <&0 &
+	SPAWNED=$!
+}
+
 # rows NODE FILE: how many lines a table of /proc/net has without the line of titles.
 rows() { on "$1" awk 'NR > 1' "/proc/net/$2" | wc -l; }
 

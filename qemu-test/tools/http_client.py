@@ -16,11 +16,13 @@ SERVICE = (VIP, 80)
 
 
 def fail(message):
-    """The test has failed."""
-    caller = sys._getframe(1)
-    while caller.f_back and caller.f_code.co_name in ("same", "check"):
-        caller = caller.f_back
-    print(f"FAIL: {message} ({caller.f_code.co_name}, line {caller.f_lineno})", file=sys.stderr)
+    """The test has failed. Says where: innermost caller first, the helpers left out."""
+    frame, where = sys._getframe(1), []
+    while frame:
+        if frame.f_code.co_name not in ("same", "check"):
+            where.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
+        frame = frame.f_back
+    print(f"FAIL: {message} ({' < '.join(where[:6])})", file=sys.stderr)
     sys.exit(1)
 
 

@@ -115,6 +115,17 @@ pub trait Instance: Sized + Send + Sync + 'static {
     /// Context as for [`Instance::pre_routing()`].
     fn local_in(&self, packet: Packet<'_>) -> Verdict;
 
+    /// Whether the instance sees what this machine sends.
+    const SEES_OUTPUT: bool = false;
+
+    /// Sees every IPv4 packet that this machine sends, before every other hook, if
+    /// [`Instance::SEES_OUTPUT`].
+    ///
+    /// Softirq or process context, within an RCU read-side section.
+    fn local_out(&self, packet: Packet<'_>) -> Verdict {
+        packet.accept()
+    }
+
     /// Ends what the instance has begun. Process context; hooks may still be running.
     fn stop(&self);
 }
@@ -164,7 +175,7 @@ struct Holder<T: Instance> {
     state: T,
     directory: Atomic<*mut bindings::proc_dir_entry>,
     entries: UnsafeCell<Option<KVec<files::Entry<T>>>>,
-    hooks: UnsafeCell<[bindings::nf_hook_ops; 2]>,
+    hooks: UnsafeCell<hooks::Hooks>,
 }
 
 /// The existence of a module's instances: dropping it ends them all.
@@ -246,7 +257,7 @@ impl<T: Instance> Registration<T> {
     /// `net` is the holder's namespace.
     unsafe fn end(net: NonNull<bindings::net>, holder: &Holder<T>) {
         // SAFETY: Registered by `start()`, or not at all, which it recognises.
-        unsafe { hooks::unregister(net, holder.hooks.get()) };
+        unsafe { hooks::unregister::<T>(net, holder.hooks.get()) };
         files::remove(holder);
         holder.state.stop();
         holder.state.worker().stop();

@@ -226,6 +226,19 @@ impl<T: Element> Table<T> {
         Some(f(node))
     }
 
+    /// Runs `f` on the first element that `matches`, among those whose keys hash to `hash`.
+    #[inline]
+    pub fn find<R>(
+        &self,
+        hash: u32,
+        mut matches: impl FnMut(&T) -> bool,
+        f: impl FnOnce(&mut T) -> R,
+    ) -> Option<R> {
+        let mut chain = self.lock(hash & self.mask);
+        let node = chain.find(|value| matches(value))?;
+        Some(f(node))
+    }
+
     /// Removes the element named `key` if `f` says so, under its bucket's lock.
     pub fn remove_if(&self, key: &T::Key, mut f: impl FnMut(&mut T) -> bool) -> Option<T> {
         let mut chain = self.lock(self.bucket_of(key));

@@ -41,7 +41,9 @@ counters! {
     CloseUnheard = "close_unheard",
     /// CREATED was sent again, as nothing had confirmed the handoff.
     Asked = "asked_to_confirm",
-    /// A handoff was ended because nothing confirmed it within its lease.
+    /// A segment of a server was not sent, as the lease was over or the handoff taken back.
+    Silenced = "silenced",
+    /// A handoff was ended because nothing confirmed it, long after its lease.
     LeaseOver = "lease_over",
     /// The switch took a handoff back.
     Forgotten = "forgotten",

@@ -48,6 +48,12 @@ impl Phase {
         taken_back: false,
     };
 
+    /// The switch has ended the connection, and needs no notice; the socket may still say so.
+    pub(crate) const RESET: Self = Self::Gone {
+        acknowledged: true,
+        taken_back: false,
+    };
+
     /// The switch has given the handoff up, and needs no notice.
     pub(crate) const TAKEN_BACK: Self = Self::Gone {
         acknowledged: true,
@@ -86,6 +92,15 @@ impl Handed {
             handoff: self.handoff,
             parties: self.parties,
             body,
+        }
+    }
+
+    /// Whether the socket may not speak to the client now.
+    pub(crate) fn must_be_silent(&self, now_ms: u64) -> bool {
+        match self.phase {
+            Phase::Alive { confirmed, .. } => !confirmed && now_ms >= self.lease_ms,
+            Phase::Gone { taken_back, .. } => taken_back,
+            Phase::Adopting => false,
         }
     }
 

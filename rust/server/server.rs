@@ -9,8 +9,10 @@
 //!
 //! CREATE is answered by CREATED or NOTIFYDROP. All messages name their handoff and may come any
 //! number of times. A handoff is *confirmed* by the first segment that the switch forwards, or by
-//! CONFIRM; until then CREATED is repeated, and at the end of the lease the socket vanishes without
-//! a word, so that the switch may give the request to another server when it has heard nothing.
+//! CONFIRM; until then CREATED is repeated. From the end of its lease on, an unconfirmed socket may
+//! not speak: the switch may have given the request to another server, when it has heard nothing.
+//! That is judged for each segment as it is sent, so that no late timer can break it. The switch
+//! says which it is: CONFIRM lets the socket go on, FORGET lets it vanish; so does long silence.
 //! When the socket dies, NOTIFYCLS is repeated until it is acknowledged.
 //!
 //! # Locks
@@ -25,9 +27,13 @@ use kernel::{
     sync::Arc, //
 };
 use thop_core::{
-    addr::FlowKey,
+    addr::{
+        xor_hash,
+        FlowKey, //
+    },
     deadline::Deadlines,
     packet::{
+        parse_ipv4,
         rewrite_destination_ipv4,
         Segment, //
     },
@@ -86,6 +92,10 @@ use crate::{
 
 /// How long after CREATED, and then how often, a handoff is looked at that nothing has confirmed.
 const ASK_MS: u64 = 200;
+/// How often it is looked at when its lease is over.
+const ASK_LATE_MS: u64 = 1_000;
+/// For how long after its lease an unconfirmed handoff is kept, silent.
+const UNCONFIRMED_MS: u64 = 15_000;
 /// How long to wait for an acknowledgement of the first NOTIFYCLS; doubled each time.
 const NOTICE_MS: u64 = 200;
 /// How often NOTIFYCLS is sent.
@@ -340,7 +350,11 @@ impl Server {
             // The switch needs no notice of what it has asked for.
             match handed.phase {
                 Phase::Alive { socket, .. } => {
-                    handed.phase = Phase::TAKEN_BACK;
+                    handed.phase = if reset {
+                        Phase::RESET
+                    } else {
+                        Phase::TAKEN_BACK
+                    };
                     Some(socket)
                 }
                 _ => None,
@@ -444,6 +458,26 @@ impl Server {
         packet.accept()
     }
 
+    /// Stops what a server says on a connection that may be another's by now.
+    fn on_output(&self, mut packet: Packet<'_>) -> Verdict {
+        let len = packet.skb().len();
+        let Ok(segment) = parse_ipv4(packet.skb().linear(), len) else {
+            return packet.accept();
+        };
+        // The parser takes the sender for the client.
+        let (service, client) = (segment.key.client, segment.key.service);
+        let silent = self.handoffs.find(
+            xor_hash(&client),
+            |handed| handed.parties.client == client && handed.parties.service == service,
+            |handed| handed.must_be_silent(now_ms()),
+        );
+        if silent == Some(true) {
+            self.count(Counter::Silenced);
+            return packet.drop();
+        }
+        packet.accept()
+    }
+
     // --- the worker (process context) -----------------------------------------------------------
 
     fn end_sockets(&self) {
@@ -474,7 +508,7 @@ impl Server {
 
     fn look_at(&self, key: &FlowKey, now: u64) {
         enum Act {
-            Ask(Message, Ipv4Addr),
+            Ask(Message, Ipv4Addr, bool),
             End(SocketId),
             Notice(Message, Ipv4Addr, u8),
             GiveUp,
@@ -484,12 +518,16 @@ impl Server {
             Phase::Alive {
                 confirmed: false,
                 socket,
-            } => Some(if now >= handed.lease_ms {
+            } => Some(if now >= handed.lease_ms + UNCONFIRMED_MS {
                 // The switch will give the request to another: this death is none to tell.
                 handed.phase = Phase::TAKEN_BACK;
                 Act::End(socket)
             } else {
-                Act::Ask(handed.message(Body::Created), handed.switch)
+                Act::Ask(
+                    handed.message(Body::Created),
+                    handed.switch,
+                    now >= handed.lease_ms,
+                )
             }),
             Phase::Gone {
                 acknowledged: false,
@@ -512,10 +550,10 @@ impl Server {
         });
         match act.flatten() {
             None => {}
-            Some(Act::Ask(message, switch)) => {
+            Some(Act::Ask(message, switch, late)) => {
                 self.count(Counter::Asked);
                 self.tell(&message, switch);
-                self.look_in(*key, ASK_MS);
+                self.look_in(*key, if late { ASK_LATE_MS } else { ASK_MS });
             }
             Some(Act::End(socket)) => {
                 self.count(Counter::LeaseOver);
@@ -634,6 +672,15 @@ impl Instance for Server {
             Ok((packet, segment)) => self.on_segment(packet, &segment),
             Err(verdict) => verdict,
         }
+    }
+
+    const SEES_OUTPUT: bool = true;
+
+    fn local_out(&self, packet: Packet<'_>) -> Verdict {
+        if self.handoffs.is_empty() {
+            return packet.accept();
+        }
+        self.on_output(packet)
     }
 
     fn local_in(&self, mut packet: Packet<'_>) -> Verdict {

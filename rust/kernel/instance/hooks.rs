@@ -110,7 +110,18 @@ impl Packet<'_> {
     }
 }
 
-/// Registers both hooks of an instance. Process context.
+/// The hooks of an instance; the last is for those that see output.
+pub(super) type Hooks = [bindings::nf_hook_ops; 3];
+
+const fn count<T: Instance>() -> u32 {
+    if T::SEES_OUTPUT {
+        3
+    } else {
+        2
+    }
+}
+
+/// Registers the hooks of an instance. Process context.
 ///
 /// # Safety
 ///
@@ -119,7 +130,7 @@ impl Packet<'_> {
 pub(super) unsafe fn register<T: Instance>(
     net: NonNull<bindings::net>,
     state: &T,
-    hooks: *mut [bindings::nf_hook_ops; 2],
+    hooks: *mut Hooks,
 ) -> Result {
     let entry = |hook, point: u32| bindings::nf_hook_ops {
         hook: Some(hook),
@@ -143,11 +154,16 @@ pub(super) unsafe fn register<T: Instance>(
                 local_in_callback::<T> as unsafe extern "C" fn(_, _, _) -> _,
                 bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
             ),
+            // What must not be said any more is stopped before anything else sees it.
+            entry(
+                local_out_callback::<T> as unsafe extern "C" fn(_, _, _) -> _,
+                bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
+            ),
         ];
         let registered = to_result(bindings::nf_register_net_hooks(
             net.as_ptr(),
             hooks.cast(),
-            2,
+            count::<T>(),
         ));
         if registered.is_err() {
             *hooks = Default::default();
@@ -161,14 +177,11 @@ pub(super) unsafe fn register<T: Instance>(
 /// # Safety
 ///
 /// `hooks` is an array that was given to `register()`, or a default one.
-pub(super) unsafe fn unregister(
-    net: NonNull<bindings::net>,
-    hooks: *mut [bindings::nf_hook_ops; 2],
-) {
+pub(super) unsafe fn unregister<T: Instance>(net: NonNull<bindings::net>, hooks: *mut Hooks) {
     // SAFETY: By the function's requirements; a default array has no hook function.
     unsafe {
         if (*hooks)[0].hook.is_some() {
-            bindings::nf_unregister_net_hooks(net.as_ptr(), hooks.cast(), 2);
+            bindings::nf_unregister_net_hooks(net.as_ptr(), hooks.cast(), count::<T>());
             *hooks = Default::default();
         }
     }
@@ -228,4 +241,18 @@ unsafe extern "C" fn local_in_callback<T: Instance>(
 ) -> u32 {
     // SAFETY: By netfilter's contract.
     unsafe { call(context, skb, state, T::local_in) }
+}
+
+/// Softirq or process context, RCU read-side section.
+///
+/// # Safety
+///
+/// Called by netfilter, with a hook that `register()` has registered.
+unsafe extern "C" fn local_out_callback<T: Instance>(
+    context: *mut c_void,
+    skb: *mut bindings::sk_buff,
+    state: *const bindings::nf_hook_state,
+) -> u32 {
+    // SAFETY: By netfilter's contract.
+    unsafe { call(context, skb, state, T::local_out) }
 }
