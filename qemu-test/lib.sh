@@ -108,7 +108,11 @@ unload_modules() {
 # configure [NODE] <TEXT: gives the switch (or the switch on NODE) a configuration.
 # When it is refused, says why and fails.
 configure() {
-	on "${1:-switch}" sh -c 'cat >/proc/net/thop_switch/config || { cat /proc/net/thop_switch/config_error >&2; exit 1; }'
+	# One write is one configuration, so not cat, which writes what it gets as it comes.
+	on "${1:-switch}" sh -c '
+		dd bs=2M iflag=fullblock conv=notrunc status=none of=/proc/net/thop_switch/config 2>/dev/null && exit
+		cat /proc/net/thop_switch/config_error >&2
+		exit 1'
 }
 
 # The configuration that a script finds: all servers in one pool.

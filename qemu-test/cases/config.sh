@@ -187,7 +187,7 @@ download=$!
 on client curl -sS -m 60 "http://$VIP/slow/1m?" >got.more &
 more=$!
 wait_for 20 test -s got.more
-: | configure
+echo | configure
 status=$(on client curl -sS -m 5 -o /dev/null -w '%{exitcode}' "http://$VIP/1k" 2>/dev/null || true)
 same "curl's exit status at a service that is gone" "$status" 7
 wait $download $more || fail "a download broke off when its service was removed"

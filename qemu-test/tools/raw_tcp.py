@@ -111,6 +111,7 @@ class RawTcp(Http):
         self.largest = 0
         self.segments = 0
         self.acks_only = self.strangers = 0
+        self.sack_blocks = []
         self.last = None
 
     # --- what goes out
@@ -206,7 +207,9 @@ class RawTcp(Http):
             return True
         if self.rcv is None and not (flags & SYN and ack == (self.isn + 1) & MASK):
             return True
-        self.parse(options, flags & SYN)
+        # Segments that are older than what is here already may be another connection's.
+        if self.rcv is None or not after(self.rcv, seq):
+            self.parse(options, flags & SYN)
         if flags & SYN:
             if self.irs is None:
                 self.irs, self.rcv = seq, (seq + 1) & MASK
@@ -242,11 +245,13 @@ class RawTcp(Http):
                 if after(seq, self.rcv):
                     break
                 data, fin = self.early.pop(seq)
+                end = (seq + len(data)) & MASK
                 data = data[(self.rcv - seq) & MASK:]
                 self.data += data
                 self.received += len(data)
                 self.rcv = (self.rcv + len(data)) & MASK
-                if fin and not self.fin_received and not after((seq + len(data)) & MASK, self.rcv):
+                # An older FIN may be that of an older connection.
+                if fin and end == self.rcv:
                     self.fin_received = True
                     self.rcv = (self.rcv + 1) & MASK
                 progress = True
@@ -267,6 +272,8 @@ class RawTcp(Http):
             seen.add(kind)
             if kind == 3 and syn:
                 self.peer_scale = value[0]
+            elif kind == 5:
+                self.sack_blocks = [struct.unpack("!II", value[n:n + 8]) for n in range(0, len(value), 8)]
             elif kind == 8:
                 ts, echo = struct.unpack("!II", value)
                 if self.ts_recent and after(self.ts_recent, ts):

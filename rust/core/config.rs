@@ -1566,15 +1566,19 @@ mod tests {
         assert_eq!(complaint(format!("{lines}\n")), shown);
         assert_eq!(complaint(format!("{}x", &lines[1..])), shown);
 
-        let pools: String = (0..4096).map(|n| format!("pool {n}\n")).collect();
+        let mut pools = String::new();
+        for n in 0..4096 {
+            pools.push_str(&format!("pool {n}\n"));
+        }
         assert_eq!(good(&pools).pools().len(), 4096);
         assert_eq!(
             complaint(format!("{pools}pool x")),
             "line 4097: more than 4096 pools"
         );
-        let services: String = (1..=1024)
-            .map(|n| format!("service {n} address 192.0.2.1:{n}\n"))
-            .collect();
+        let mut services = String::new();
+        for n in 1..=1024 {
+            services.push_str(&format!("service {n} address 192.0.2.1:{n}\n"));
+        }
         assert_eq!(good(&services).services().len(), 1024);
         assert_eq!(
             complaint(format!("{services}service x address 192.0.2.2:1")),

@@ -16,7 +16,7 @@ use thop_core::{
 /// A field of `bits` bits, `at` bits into the packet.
 fn field(packet: &[u8], at: usize, bits: usize) -> u64 {
     (at..at + bits).fold(0, |value, bit| {
-        value << 1 | u64::from(packet[bit / 8] >> (7 - bit % 8) & 1)
+        (value << 1) | u64::from((packet[bit / 8] >> (7 - bit % 8)) & 1)
     })
 }
 
