@@ -36,6 +36,7 @@ use thop_core::{
     },
     wire::{
         DropReason,
+        Handoff,
         Parties,
         TcpOptions,
         TcpState, //
@@ -63,10 +64,11 @@ pub trait Adopter: Instance {
     /// The sockets that it has adopted.
     fn sockets(&self) -> &Sockets;
 
-    /// An adopted socket has been destroyed: that of the handoff with this [`Handed::key`].
+    /// An adopted socket has been destroyed: that of the handoff with this [`Handed::key`] and
+    /// [`Handed::handoff`].
     ///
     /// Any context but hard interrupts; must not sleep.
-    fn orphaned(&self, key: &FlowKey);
+    fn orphaned(&self, key: &FlowKey, handoff: Handoff);
 }
 
 /// What names an adopted socket while it lives.
@@ -77,6 +79,7 @@ pub struct SocketId(usize);
 pub struct Adopted {
     sk: usize,
     key: FlowKey,
+    handoff: Handoff,
     /// What its `sk_destruct` was.
     destruct: bindings::thop_destruct_t,
 }
@@ -185,9 +188,25 @@ impl LiveSocket {
     }
 
     /// Ends the connection without a word to its peer. Process context, sleeps.
+    ///
+    /// A socket that its application has closed can only be ended with a reset, which the caller
+    /// must stop on its way out.
     pub fn vanish(self) {
-        // SAFETY: By the type invariant.
-        unsafe { bindings::thop_sk_vanish(self.0.as_ptr()) }
+        let sk = self.0.as_ptr();
+        // SAFETY: By the type invariant; process context, and the lock is held where it must be.
+        let orphan = unsafe {
+            bindings::thop_lock_sock(sk);
+            let orphan = bindings::thop_sk_is_orphan(sk);
+            if !orphan && bindings::thop_sk_state(sk) as u32 != bindings::TCP_CLOSE {
+                bindings::thop_sk_disconnect_silently(sk);
+            }
+            bindings::release_sock(sk);
+            orphan
+        };
+        if orphan {
+            // A disconnected orphan would have nobody to free it; `tcp_done()` does.
+            self.abort();
+        }
     }
 
     /// Ends the connection with a reset. Process context, sleeps.
@@ -208,6 +227,8 @@ impl Drop for LiveSocket {
 pub struct Handed<'a> {
     /// What the adopter calls the connection.
     pub key: FlowKey,
+    /// The handoff that the connection comes with.
+    pub handoff: Handoff,
     /// Who is connected, and the listener's address.
     pub parties: &'a Parties,
     /// The connection's state.
@@ -236,6 +257,7 @@ pub fn adopt<T: Adopter>(
 ) -> Result<Taken, DropReason> {
     let Handed {
         key,
+        handoff,
         parties,
         state,
         datagram,
@@ -355,7 +377,13 @@ pub fn adopt<T: Adopter>(
     if !made {
         return Err(DropReason::Internal);
     }
-    Ok(watch(instance, namespace, key, parties, (client, service)))
+    Ok(watch(
+        instance,
+        namespace,
+        (key, handoff),
+        parties,
+        (client, service),
+    ))
 }
 
 /// Removes an old connection of the same endpoints, if only its TIME-WAIT is left.
@@ -395,7 +423,7 @@ fn make_room(
 fn watch<T: Adopter>(
     instance: &T,
     namespace: Namespace,
-    key: FlowKey,
+    (key, handoff): (FlowKey, Handoff),
     parties: &Parties,
     (client, service): (Ipv4Addr, Ipv4Addr),
 ) -> Taken {
@@ -428,6 +456,7 @@ fn watch<T: Adopter>(
     let entry = Adopted {
         sk: sk as usize,
         key,
+        handoff,
         destruct,
     };
     let taken = match instance.sockets().table.insert(entry) {
@@ -459,7 +488,7 @@ unsafe extern "C" fn destruct_callback<T: Adopter>(sk: *mut bindings::sock) {
             .sockets()
             .table
             .remove_if(&(sk as usize), |_| true)?;
-        instance.orphaned(&adopted.key);
+        instance.orphaned(&adopted.key, adopted.handoff);
         adopted.destruct
     });
     drop(guard);

@@ -629,10 +629,7 @@ void thop_sk_disconnect_silently(struct sock *sk)
 	tcp_sk(sk)->repair = 0;
 }
 
-void thop_sk_vanish(struct sock *sk)
+bool thop_sk_is_orphan(const struct sock *sk)
 {
-	lock_sock(sk);
-	if (sk->sk_state != TCP_CLOSE)
-		thop_sk_disconnect_silently(sk);
-	release_sock(sk);
+	return sock_flag(sk, SOCK_DEAD);
 }

@@ -178,6 +178,6 @@ thop_destruct_t thop_sk_destruct(const struct sock *sk);
 bool thop_sock_hold_live(struct sock *sk);
 struct net *thop_sock_net(const struct sock *sk);
 void thop_sk_disconnect_silently(struct sock *sk);
-void thop_sk_vanish(struct sock *sk);
+bool thop_sk_is_orphan(const struct sock *sk);
 
 #endif

@@ -40,6 +40,7 @@ use thop_core::{
     wire::{
         Body,
         DropReason,
+        Handoff,
         Message,
         TcpState, //
     },
@@ -219,7 +220,13 @@ impl Server {
             }
             let same_service = old.parties.service == message.parties.service;
             match old.phase {
-                Phase::Alive { socket, .. } => Known::Other(Some(socket), same_service),
+                Phase::Alive { socket, .. } => {
+                    if same_service {
+                        // Nothing more is heard of it: see `Known::Other` below.
+                        old.phase = Phase::TAKEN_BACK;
+                    }
+                    Known::Other(Some(socket), same_service)
+                }
                 Phase::Adopting => Known::Other(None, same_service),
                 Phase::Gone { .. } => Known::Nothing,
             }
@@ -283,6 +290,7 @@ impl Server {
             namespace,
             adopt::Handed {
                 key,
+                handoff: message.handoff,
                 parties: &message.parties,
                 state,
                 datagram,
@@ -587,9 +595,13 @@ impl Adopter for Server {
         &self.sockets
     }
 
-    fn orphaned(&self, key: &FlowKey) {
+    fn orphaned(&self, key: &FlowKey, handoff: Handoff) {
         let notice = self.handoffs.with(key, |handed| {
             let now = now_ms();
+            if handed.handoff != handoff {
+                // The client's port is in use again.
+                return None;
+            }
             match handed.phase {
                 Phase::Gone { .. } => None,
                 Phase::Adopting | Phase::Alive { .. } => {
