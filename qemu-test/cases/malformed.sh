@@ -56,9 +56,9 @@ for target in server1 switch; do
 done
 malformed=$(total server1 thop_server malformed)
 [ "$malformed" -gt 400 ] || fail "server 1 counts $malformed malformed messages"
-malformed=$(total switch thop_switch malformed)
+# Here both modules are in every namespace; one of them looks at a message first.
+malformed=$(($(total switch thop_switch malformed) + $(total switch thop_server malformed)))
 [ "$malformed" -gt 400 ] || fail "the switch counts $malformed malformed messages"
-# What was well-formed (the switch's garbage holds a good message or two) must not have been adopted by the switch.
 
 step "well-formed, but about nothing that is known, or not from whom it should come"
 py client <<'PY'

@@ -92,7 +92,13 @@ done
 
 step "no trace is left of modules that are gone"
 unload_modules
-[ ! -e /proc/net/thop_switch ] && ! grep -q '^thop' /proc/slabinfo /proc/modules || fail "traces are left"
+for node in $NODES; do
+	same "proc files on $node" "$(on "$node" sh -c 'ls -d /proc/net/thop* 2>/dev/null')" ""
+done
+same "modules" "$(grep '^thop' /proc/modules)" ""
+# A slab cache goes a little later, when the last object has passed through RCU.
+no_caches() { ! grep '^thop' /proc/slabinfo; }
+wait_for 20 no_caches || { grep '^thop' /proc/slabinfo; fail "slab caches are left"; }
 [ "$(on switch ss -Htln | wc -l)" = 0 ] || fail "a listener of the switch's is left"
 same "a server's own address" "$(on client curl -sS -o /dev/null -w '%{http_code}' "http://$SERVER1/1k")" 200
 

@@ -169,6 +169,8 @@ struct Callbacks {
 
 struct Queue<D: Dispatcher> {
     first: *mut Child<D>,
+    /// The listener is gone, and nobody will look. A child that was parked may outlive it.
+    closed: bool,
 }
 
 // SAFETY: It owns references to children, which are Send and Sync.
@@ -293,7 +295,7 @@ impl<D: Dispatcher> Child<D> {
         )?)
     }
 
-    /// Hands the child to the worker. Any context.
+    /// Puts the child into the worker's queue, unless there will be no worker any more. Any context.
     fn enqueue(this: Arc<Self>) {
         if this.queued.xchg(true, Full) {
             // The worker will look at the phase after it has cleared the mark.
@@ -301,17 +303,19 @@ impl<D: Dispatcher> Child<D> {
         }
         let core = this.core.clone();
         let mut queue = core.queue.lock();
-        // SAFETY: Not queued, so the link is unused; it belongs to the queue's lock.
-        unsafe { *this.queue_next.get() = queue.first };
-        queue.first = Arc::into_raw(this).cast_mut();
-        drop(queue);
-        core.kick();
+        if !queue.closed {
+            // SAFETY: Not queued, so the link is unused; it belongs to the queue's lock.
+            unsafe { *this.queue_next.get() = queue.first };
+            queue.first = Arc::into_raw(this).cast_mut();
+        }
     }
 
     /// Sets the phase and hands the child to the worker.
     fn finish(this: Arc<Self>, to: u32) {
+        let core = this.core.clone();
         this.phase.store(to, Release);
         Self::enqueue(this);
+        core.kick();
     }
 
     fn answer(this: Arc<Self>, octets: &'static [u8]) {
@@ -470,7 +474,7 @@ impl<D: Dispatcher> Core<D> {
             child.queued.store(false, Release);
             if !self.attend(&child) {
                 again = again.min(RETRY_MS);
-                Child::enqueue_quietly(child);
+                Child::enqueue(child);
             }
         }
         again = again.min(self.expire());
@@ -684,20 +688,6 @@ impl<D: Dispatcher> Core<D> {
     }
 }
 
-impl<D: Dispatcher> Child<D> {
-    /// Puts the child back into the queue without waking the worker at once.
-    fn enqueue_quietly(this: Arc<Self>) {
-        if this.queued.xchg(true, Full) {
-            return;
-        }
-        let core = this.core.clone();
-        let mut queue = core.queue.lock();
-        // SAFETY: As in `enqueue()`.
-        unsafe { *this.queue_next.get() = queue.first };
-        queue.first = Arc::into_raw(this).cast_mut();
-    }
-}
-
 /// A connection's receive queue, locked.
 pub struct Stream<'a, D: Dispatcher> {
     child: Arc<Child<D>>,
@@ -870,6 +860,7 @@ impl<D: Dispatcher> Drop for Parked<D> {
             .is_ok()
         {
             Child::enqueue(self.0.clone());
+            self.0.core.kick();
         }
     }
 }
@@ -912,7 +903,7 @@ impl<D: Dispatcher> Listener<D> {
                 closing: Atomic::new(false),
                 socket,
                 callbacks,
-                queue <- SpinLockBh::new(Queue { first: ptr::null_mut() }),
+                queue <- SpinLockBh::new(Queue { first: ptr::null_mut(), closed: false }),
                 waiting: UnsafeCell::new(Deadlines::new()),
                 lingering: UnsafeCell::new(Deadlines::new()),
                 // SAFETY: Initialises the work in its final place.
@@ -990,7 +981,10 @@ impl<D: Dispatcher> Drop for Listener<D> {
             bindings::sock_release(core.socket);
         }
         compat::synchronize_rcu();
-        let mut queue = mem::replace(&mut core.queue.lock().first, ptr::null_mut());
+        let mut guard = core.queue.lock();
+        guard.closed = true;
+        let mut queue = mem::replace(&mut guard.first, ptr::null_mut());
+        drop(guard);
         while !queue.is_null() {
             // SAFETY: The queue owned a reference to each of its children.
             let child = unsafe { Arc::from_raw(queue) };
