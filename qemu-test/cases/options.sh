@@ -288,7 +288,7 @@ for c in clients:
 ports = ", ".join(str(c.port) for c in clients)
 for hook, direction in (("ingress", "dport"), ("egress", "sport")):
     chain = f'type filter hook {hook} device "eth0" priority -400; tcp {direction} {{ {ports} }} drop'
-    rules = f"table netdev gone_{hook} {{ chain c {{ {chain}; }} }}"
+    rules = f"table netdev gone_{hook} {{ chain c {{ {chain}; }}; }}"
     subprocess.run(["nft", rules], check=True)
 os._exit(0)
 PY

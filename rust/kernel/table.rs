@@ -316,6 +316,15 @@ impl<T: Element> Table<T> {
         }
     }
 
+    /// [`Table::sweep()`] of all buckets, each for itself.
+    pub fn sweep_all(&self, mut f: impl FnMut(&mut T) -> bool, mut gone: impl FnMut(T)) {
+        let mut next = 0;
+        while let Some(bucket) = self.next_used(next) {
+            self.sweep(bucket, &mut f, &mut gone);
+            next = bucket + 1;
+        }
+    }
+
     /// Shows each element of a bucket to `f`, under the bucket's lock.
     pub fn visit(&self, bucket: u32, mut f: impl FnMut(&mut T)) {
         let mut chain = self.lock(bucket);
@@ -325,21 +334,21 @@ impl<T: Element> Table<T> {
         });
     }
 
-    /// Whether a bucket has no element, as seen without its lock: good for skipping.
-    pub fn looks_empty(&self, bucket: u32) -> bool {
-        // SAFETY: The mask keeps the index within the buckets. The pointer is only compared.
-        unsafe {
-            let bucket = &*self.buckets.as_ptr().add((bucket & self.mask) as usize);
-            ptr::read_volatile(bucket.first.get()).is_null()
-        }
+    /// The first bucket from `from` on that has an element, as seen without locks.
+    pub fn next_used(&self, from: u32) -> Option<u32> {
+        (from..self.buckets()).find(|&bucket| {
+            // SAFETY: The index is within the buckets. The pointer is only compared.
+            unsafe {
+                let bucket = &*self.buckets.as_ptr().add(bucket as usize);
+                !ptr::read_volatile(bucket.first.get()).is_null()
+            }
+        })
     }
 }
 
 impl<T: Element> Drop for Table<T> {
     fn drop(&mut self) {
-        for bucket in 0..self.buckets() {
-            self.sweep(bucket, |_| true, drop);
-        }
+        self.sweep_all(|_| true, drop);
         // SAFETY: By the type invariant the memory is ours, and the lists are empty now.
         unsafe { bindings::kvfree(self.buckets.as_ptr().cast()) };
     }

@@ -9,6 +9,7 @@
 //! | [`sync`] | a spinlock that keeps softirqs out, and RCU-protected replacement |
 //! | [`memory`] | the kernel's vectors as [`thop_core::heap::Heap`]s |
 //! | [`counters`] | per-CPU counters |
+//! | [`statistics`] | what one side of THOP counts |
 //! | [`table`] | a hash table: one spinlock per bucket, elements from a `kmem_cache` |
 //! | [`skb`] | `struct sk_buff` |
 //! | [`text`] | small things for readable tables |
@@ -40,6 +41,7 @@ pub mod random;
 pub mod segment;
 pub mod send;
 pub mod skb;
+pub mod statistics;
 pub mod sync;
 pub mod table;
 pub mod text;

@@ -2,23 +2,7 @@
 
 //! What is counted at the server.
 
-use thop_core::wire::DropReason;
-use thop_kernel::messages::Malformed;
-
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// An event that is counted.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Counter {
-            $($(#[$doc])* $name,)*
-        }
-
-        /// The names under which `/proc/net/thop_server/stats` shows them.
-        pub(crate) const NAMES: &[&str] = &[$($text,)*];
-    };
-}
-
-counters! {
+thop_kernel::counted_events! {
     /// A CREATE came.
     Creates = "creates",
     /// A CREATE came again for a handoff that is known.
@@ -55,27 +39,4 @@ counters! {
     Foreign = "foreign_messages",
     /// A message could not be sent.
     SendErrors = "send_errors",
-}
-
-/// Where the counters of refusals begin.
-const REFUSALS: usize = NAMES.len();
-/// Where the counters of malformed messages begin.
-const MALFORMED: usize = REFUSALS + DropReason::COUNT;
-/// How many counters there are.
-pub(crate) const COUNT: usize = MALFORMED + Malformed::COUNT;
-
-impl Counter {
-    pub(crate) const fn index(self) -> usize {
-        self as usize
-    }
-}
-
-/// The counter of handoffs that were refused for a reason.
-pub(crate) const fn refused(reason: DropReason) -> usize {
-    REFUSALS + reason.index()
-}
-
-/// The counter of messages that were malformed in a way.
-pub(crate) const fn malformed(how: Malformed) -> usize {
-    MALFORMED + how.index()
 }

@@ -4,21 +4,16 @@
 
 use core::fmt::Write;
 
-use thop_core::wire::{
-    DecodeError,
-    DropReason, //
-};
 use thop_kernel::{
     instance::{
         File,
         Text, //
     },
-    messages::Malformed,
+    text::Padded,
     time::now_ms, //
 };
 
 use crate::{
-    counters,
     handoffs::Phase,
     server::Server, //
 };
@@ -47,9 +42,8 @@ fn seek_connections(server: &Server, position: u64) -> Option<u64> {
         return Some(0);
     }
     let first = u32::try_from(position - 1).ok()?;
-    (first..server.handoffs.buckets())
-        .find(|bucket| !server.handoffs.looks_empty(*bucket))
-        .map(|bucket| u64::from(bucket) + 1)
+    let bucket = server.handoffs.next_used(first)?;
+    Some(u64::from(bucket) + 1)
 }
 
 fn show_connections(server: &Server, record: u64, text: &mut Text<'_>) {
@@ -71,7 +65,6 @@ fn show_connections(server: &Server, record: u64, text: &mut Text<'_>) {
             Phase::Alive { .. } => "unconfirmed",
             Phase::Gone { .. } => "gone",
         };
-        // Padding needs a text of its own; `Display` of an endpoint does not pad.
         let _ = writeln!(
             text,
             "{} {} {} {:<15} {:<11} {:>8}",
@@ -87,32 +80,5 @@ fn show_connections(server: &Server, record: u64, text: &mut Text<'_>) {
 
 fn show_stats(server: &Server, _record: u64, text: &mut Text<'_>) {
     let _ = writeln!(text, "connections {}", server.handoffs.len());
-    for (index, name) in counters::NAMES.iter().enumerate() {
-        let _ = writeln!(text, "{name} {}", server.counters.sum(index));
-    }
-    for reason in DropReason::ALL {
-        let index = counters::refused(reason);
-        let _ = writeln!(
-            text,
-            "refused_{} {}",
-            Underscored(reason),
-            server.counters.sum(index)
-        );
-    }
-    for error in DecodeError::ALL {
-        let index = counters::malformed(Malformed::Decode(error));
-        let _ = writeln!(
-            text,
-            "malformed_{} {}",
-            Underscored(error),
-            server.counters.sum(index)
-        );
-    }
-    let index = counters::malformed(Malformed::Checksum);
-    let _ = writeln!(text, "malformed_checksum {}", server.counters.sum(index));
+    let _ = server.statistics.write(text);
 }
-
-use thop_kernel::text::{
-    Padded,
-    Underscored, //
-};

@@ -54,7 +54,6 @@ use thop_kernel::{
         Sockets,
         Taken, //
     },
-    counters::Counters,
     instance::{
         File,
         Instance,
@@ -71,6 +70,7 @@ use thop_kernel::{
         Received, //
     },
     segment,
+    statistics::Statistics,
     sync::SpinLockBh,
     table::{
         Cache,
@@ -80,10 +80,7 @@ use thop_kernel::{
 };
 
 use crate::{
-    counters::{
-        self,
-        Counter, //
-    },
+    counters::Counter,
     handoffs::{
         Handed,
         Phase, //
@@ -148,7 +145,7 @@ pub(crate) struct Server {
     pub(crate) parameters: Arc<Parameters>,
     pub(crate) handoffs: Table<Handed>,
     sockets: Sockets,
-    pub(crate) counters: Counters,
+    pub(crate) statistics: Statistics<Counter>,
     #[pin]
     agenda: SpinLockBh<Agenda>,
     #[pin]
@@ -157,7 +154,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn count(&self, counter: Counter) {
-        self.counters.add(counter.index(), 1);
+        self.statistics.count(counter);
     }
 
     fn send(&self, message: &Message, from: Ipv4Addr, to: Ipv4Addr) {
@@ -302,7 +299,7 @@ impl Server {
             Err(reason) => {
                 self.handoffs
                     .remove_if(&key, |handed| handed.handoff == message.handoff);
-                self.counters.add(counters::refused(reason), 1);
+                self.statistics.refused(reason);
                 self.reply(received, Body::NotifyDrop(reason));
             }
         }
@@ -339,7 +336,7 @@ impl Server {
     }
 
     fn refuse(&self, packet: Packet<'_>, received: &Received, reason: DropReason) -> Verdict {
-        self.counters.add(counters::refused(reason), 1);
+        self.statistics.refused(reason);
         self.reply(received, Body::NotifyDrop(reason));
         packet.drop()
     }
@@ -578,15 +575,10 @@ impl Server {
 
     fn sweep(&self) {
         let now = now_ms();
-        for bucket in 0..self.handoffs.buckets() {
-            if !self.handoffs.looks_empty(bucket) {
-                self.handoffs.sweep(
-                    bucket,
-                    |handed| handed.expired(self.parameters.linger_ms, now),
-                    drop,
-                );
-            }
-        }
+        self.handoffs.sweep_all(
+            |handed| handed.expired(self.parameters.linger_ms, now),
+            drop,
+        );
     }
 }
 
@@ -643,7 +635,7 @@ impl Instance for Server {
             parameters.buckets,
             parameters.connections,
         )?;
-        let counters = Counters::new(counters::COUNT as u32)?;
+        let statistics = Statistics::new()?;
         let agenda = Agenda {
             deadlines: Deadlines::new(),
             endings: KVec::new(),
@@ -653,7 +645,7 @@ impl Instance for Server {
             parameters,
             handoffs,
             sockets,
-            counters,
+            statistics,
             agenda <- SpinLockBh::new(agenda),
             worker <- Worker::new(),
         }? Error))
@@ -702,7 +694,7 @@ impl Instance for Server {
         let received = match messages::receive(packet.skb()) {
             Ok(received) => received,
             Err(how) => {
-                self.counters.add(counters::malformed(how), 1);
+                self.statistics.malformed(how);
                 return packet.drop();
             }
         };
@@ -731,22 +723,19 @@ impl Instance for Server {
         // Without this module the clients' segments would not reach these sockets any more.
         self.sockets.release_all(|socket| socket.abort());
         // The switches shall not wait for what cannot come.
-        for bucket in 0..self.handoffs.buckets() {
-            self.handoffs.sweep(
-                bucket,
-                |_| true,
-                |handed| {
-                    if !matches!(
-                        handed.phase,
-                        Phase::Gone {
-                            acknowledged: true,
-                            ..
-                        }
-                    ) {
-                        self.tell(&handed.message(Body::NotifyClose), handed.switch);
+        self.handoffs.sweep_all(
+            |_| true,
+            |handed| {
+                if !matches!(
+                    handed.phase,
+                    Phase::Gone {
+                        acknowledged: true,
+                        ..
                     }
-                },
-            );
-        }
+                ) {
+                    self.tell(&handed.message(Body::NotifyClose), handed.switch);
+                }
+            },
+        );
     }
 }

@@ -2,23 +2,7 @@
 
 //! What is counted at the switch.
 
-use thop_core::wire::DropReason;
-use thop_kernel::messages::Malformed;
-
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// An event that is counted.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Counter {
-            $($(#[$doc])* $name,)*
-        }
-
-        /// The names under which `/proc/net/thop_switch/stats` shows them.
-        pub(crate) const NAMES: &[&str] = &[$($text,)*];
-    };
-}
-
-counters! {
+thop_kernel::counted_events! {
     /// A request head was read to its end.
     Requests = "requests",
     /// A connection was closed by its client before it had sent anything.
@@ -91,18 +75,7 @@ counters! {
     Misconfigured = "configurations_rejected",
 }
 
-/// Where the counters of refusals begin.
-const REFUSALS: usize = NAMES.len();
-/// Where the counters of malformed messages begin.
-const MALFORMED: usize = REFUSALS + DropReason::COUNT;
-/// How many counters there are.
-pub(crate) const COUNT: usize = MALFORMED + Malformed::COUNT;
-
 impl Counter {
-    pub(crate) const fn index(self) -> usize {
-        self as usize
-    }
-
     /// The counter of an error response.
     pub(crate) const fn answered(status: u16) -> Self {
         match status {
@@ -114,14 +87,4 @@ impl Counter {
             _ => Self::Answered503,
         }
     }
-}
-
-/// The counter of handoffs that a server refused for a reason.
-pub(crate) const fn refused(reason: DropReason) -> usize {
-    REFUSALS + reason.index()
-}
-
-/// The counter of messages that were malformed in a way.
-pub(crate) const fn malformed(how: Malformed) -> usize {
-    MALFORMED + how.index()
 }

@@ -8,31 +8,17 @@ use kernel::sync::{
     atomic::Relaxed,
     rcu, //
 };
-use thop_core::{
-    config::PoolId,
-    flow::Phase,
-    wire::{
-        DecodeError,
-        DropReason, //
-    },
-};
+use thop_core::{config::PoolId, flow::Phase};
 use thop_kernel::{
     instance::{
         File,
         Text, //
     },
-    messages::Malformed,
-    text::{
-        Padded,
-        Underscored, //
-    },
+    text::Padded,
     time::now_ms, //
 };
 
-use crate::{
-    counters,
-    node::Node, //
-};
+use crate::node::Node;
 
 /// `/proc/net/thop_switch/`.
 pub(crate) const FILES: &[File<Node>] = &[
@@ -94,9 +80,8 @@ fn seek_connections(node: &Node, position: u64) -> Option<u64> {
     }
     let table = &node.switch.table;
     let first = u32::try_from(position - 1).ok()?;
-    (first..table.buckets())
-        .find(|bucket| !table.looks_empty(*bucket))
-        .map(|bucket| u64::from(bucket) + 1)
+    let bucket = table.next_used(first)?;
+    Some(u64::from(bucket) + 1)
 }
 
 fn show_connections(node: &Node, record: u64, text: &mut Text<'_>) {
@@ -188,27 +173,5 @@ fn show_servers(node: &Node, record: u64, text: &mut Text<'_>) {
 fn show_stats(node: &Node, _record: u64, text: &mut Text<'_>) {
     let switch = &node.switch;
     let _ = writeln!(text, "connections {}", switch.table.len());
-    for (index, name) in counters::NAMES.iter().enumerate() {
-        let _ = writeln!(text, "{name} {}", switch.counters.sum(index));
-    }
-    for reason in DropReason::ALL {
-        let index = counters::refused(reason);
-        let _ = writeln!(
-            text,
-            "refused_{} {}",
-            Underscored(reason),
-            switch.counters.sum(index)
-        );
-    }
-    for error in DecodeError::ALL {
-        let index = counters::malformed(Malformed::Decode(error));
-        let _ = writeln!(
-            text,
-            "malformed_{} {}",
-            Underscored(error),
-            switch.counters.sum(index)
-        );
-    }
-    let index = counters::malformed(Malformed::Checksum);
-    let _ = writeln!(text, "malformed_checksum {}", switch.counters.sum(index));
+    let _ = switch.statistics.write(text);
 }

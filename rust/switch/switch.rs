@@ -52,7 +52,6 @@ use thop_core::{
     },
 };
 use thop_kernel::{
-    counters::Counters,
     instance::{
         Namespace,
         Packet,
@@ -68,6 +67,7 @@ use thop_kernel::{
     random,
     send,
     skb::SkBuff,
+    statistics::Statistics,
     sync::{
         RcuBox,
         SpinLockBh, //
@@ -84,10 +84,7 @@ use crate::{
         Cluster,
         Server, //
     },
-    counters::{
-        self,
-        Counter, //
-    },
+    counters::Counter,
     handoff::{
         Completed,
         Connection,
@@ -128,7 +125,7 @@ pub(crate) struct Switch {
     pub(crate) table: Table<Connection>,
     #[pin]
     pub(crate) cluster: RcuBox<Cluster>,
-    pub(crate) counters: Counters,
+    pub(crate) statistics: Statistics<Counter>,
     /// Names this life of the switch in its messages.
     epoch: u64,
     next_id: Atomic<u64>,
@@ -155,14 +152,14 @@ impl Switch {
     ) -> Result<Arc<Self>> {
         let table = Table::new(cache, parameters.buckets, parameters.connections)?;
         let cluster = KBox::new(Cluster::empty(), GFP_KERNEL)?;
-        let counters = Counters::new(counters::COUNT as u32)?;
+        let statistics = Statistics::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 namespace,
                 parameters,
                 table,
                 cluster <- RcuBox::new(cluster),
-                counters,
+                statistics,
                 epoch: random::number(),
                 next_id: Atomic::new(1),
                 swept_ms: Atomic::new(0),
@@ -175,7 +172,7 @@ impl Switch {
 
     #[inline]
     pub(crate) fn count(&self, counter: Counter) {
-        self.counters.add(counter.index(), 1);
+        self.statistics.count(counter);
     }
 
     /// An error response, counted.
@@ -424,7 +421,7 @@ impl Switch {
         let received = match messages::receive(packet.skb()) {
             Ok(received) => received,
             Err(how) => {
-                self.counters.add(counters::malformed(how), 1);
+                self.statistics.malformed(how);
                 return packet.drop();
             }
         };
@@ -440,7 +437,7 @@ impl Switch {
             Body::Created => self.on_created(&received),
             Body::NotifyClose => self.on_notify_close(&received),
             Body::NotifyDrop(reason) => {
-                self.counters.add(counters::refused(reason), 1);
+                self.statistics.refused(reason);
                 self.on_notify_drop(&received);
             }
             Body::Forgotten => {}
@@ -626,43 +623,32 @@ impl Switch {
     }
 
     fn sweep(&self, now: u64) {
-        for bucket in 0..self.table.buckets() {
-            if !self.table.looks_empty(bucket) {
-                self.table.sweep(
-                    bucket,
-                    |connection| {
-                        connection
-                            .flow
-                            .expired(&self.parameters.timeouts, now as u32)
-                    },
-                    |connection| {
-                        self.count(Counter::Expired);
-                        self.removed(connection);
-                    },
-                );
-            }
-        }
+        let timeouts = &self.parameters.timeouts;
+        self.table.sweep_all(
+            |connection| connection.flow.expired(timeouts, now as u32),
+            |connection| {
+                self.count(Counter::Expired);
+                self.removed(connection);
+            },
+        );
     }
 
     /// Empties the table. The servers end what they have of it: their clients could not reach them
     /// any more. Process context, with no listener left.
     pub(crate) fn stop(&self) {
-        for bucket in 0..self.table.buckets() {
-            self.table.sweep(
-                bucket,
-                |_| true,
-                |connection| {
-                    if !connection.flow.is_gone() {
-                        let message = Message {
-                            handoff: self.handoff(connection.id),
-                            parties: connection.parties(),
-                            body: Body::Forget { reset: true },
-                        };
-                        self.tell(&message, connection.server.ip);
-                    }
-                    self.removed(connection);
-                },
-            );
-        }
+        self.table.sweep_all(
+            |_| true,
+            |connection| {
+                if !connection.flow.is_gone() {
+                    let message = Message {
+                        handoff: self.handoff(connection.id),
+                        parties: connection.parties(),
+                        body: Body::Forget { reset: true },
+                    };
+                    self.tell(&message, connection.server.ip);
+                }
+                self.removed(connection);
+            },
+        );
     }
 }
