@@ -78,6 +78,24 @@ step "the server sees the client's own address and port"
 read -r _ address port client _ <<<"$(on client curl -sS "http://$VIP/who")"
 same "what the server sees" "$address $port $client" "$VIP 80 $CLIENT"
 
+step "the tables tell who is where"
+on client curl -sSN -m 60 -D head -o got "http://$VIP/slow/1m" &
+download=$!
+wait_for 20 test -s got
+server=$(tr -d '\r' <head | awk '/^X-Server/ { print $2 }')
+on switch awk '$4 == "active" { print $2, $3 }' /proc/net/thop_switch/connections >rows
+same "active connections at the switch" "$(cat rows)" "$VIP:80 $(address "$server"):80"
+port=$(on switch awk '$4 == "active" { sub(/.*:/, "", $1); print $1 }' /proc/net/thop_switch/connections)
+on "$server" awk '$5 == "alive" { print $1, $2, $3, $4 }' /proc/net/thop_server/connections >rows
+same "live connections at $server" "$(cat rows)" "$CLIENT:$port $VIP:80 $(address "$server"):80 $SWITCH"
+on switch awk -v a="$(address "$server"):80" '$3 == a { print $1, $4, $5, $6 }' /proc/net/thop_switch/servers >rows
+same "the server in the switch's table" "$(cat rows)" "web 1 up 1"
+wait $download
+for counter in moved unanswered answered_503 answered_504 drop_hold_full table_full; do
+	same "$counter" "$(stat_switch $counter)" 0
+done
+same "requests and handoffs" "$(stat_switch requests)" "$(stat_switch handoffs)"
+
 step "what is no service is not touched"
 status=$(on client curl -sS -m 5 -o /dev/null -w '%{exitcode}' "http://$VIP:81/" 2>/dev/null || true)
 same "curl's exit status at a port without a service" "$status" 7

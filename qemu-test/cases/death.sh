@@ -78,6 +78,32 @@ sleep 0.5
 undrop server1
 wait_for 40 tables_empty || fail "connections are left in the tables"
 
+step "dead elements age out, and elements of clients that vanish too"
+unload_module thop_switch
+insmod "$MODULES/thop-switch.ko" linger_ms=500 closed_ms=1500 idle_ms=3000
+pool_of 1 | configure
+py client <<'PY'
+import subprocess
+from http_client import *
+
+clients = [Client() for _ in range(3)]
+for c in clients:
+    c.ask("/1k")
+ports = ", ".join(str(c.port) for c in clients)
+chain = f'type filter hook egress device "eth0" priority -400; tcp sport {{ {ports} }} drop'
+subprocess.run(["nft", f"table netdev gone {{ chain c {{ {chain}; }}; }}"], check=True)
+# And one that is busy is not taken for dead.
+with Client() as c:
+    for n in range(8):
+        c.ask("/1k")
+        time.sleep(0.5)
+    for n in range(3):
+        c.ask("/1k")
+os._exit(0)
+PY
+[ "$(stat_switch expired)" -ge 3 ] || { on switch cat /proc/net/thop_switch/connections; fail "elements of clients that vanished do not age"; }
+wait_for 30 eval '[ "$(rows switch thop_switch/connections)" = 0 ]' || fail "elements do not age"
+
 step "a server that comes back without its memory: its module was loaded anew meanwhile"
 default_configuration | configure
 on client curl -sSN -m 60 "http://$VIP/slow/1m" -o got.1 2>/dev/null &

@@ -147,6 +147,11 @@ print("- and the others have noticed nothing")
 for n in range(3):
     same("a good request", get("/1k").body, file("1k"))
 PY
+# Each of them is counted.
+for counter in answered_400 answered_408 answered_431 answered_503 answered_505; do
+	[ "$(stat_switch $counter)" -gt 0 ] || fail "$counter is 0"
+done
+same "answered_504" "$(stat_switch answered_504)" 0
 # Nothing of all this is left.
 step "no socket of the switch is left"
 sockets_gone() { [ "$(on switch ss -Htn state connected | grep -vc TIME-WAIT)" = 0 ]; }

@@ -58,6 +58,12 @@ done
 for n in 1 2 3; do start_nginx $n; done
 same "as soon as they are back" "$(fetch /1k | cut -c1-3)" 200
 
+step "server 1 cannot, as SYN cookies are switched off there"
+on server1 sysctl -qw net.ipv4.tcp_syncookies=0
+from_others 1 3
+on server1 sysctl -qw net.ipv4.tcp_syncookies=1
+[ "$(stat_server 1 refused_not_supported)" -gt 0 ] || fail "server 1 did not refuse"
+
 step "server 3 is silent, as if the module were not loaded: idempotent requests move"
 drop server3 in "ip protocol 253"
 from_others 3 3

@@ -50,6 +50,13 @@ start_nginx 3 "[::]:80 ipv6only=off"
 same "a dual-stack listener" "$(fetch /1k)" "200 server3"
 on client curl -sS "http://$VIP/100k" | cmp - "$WWW/files/100k"
 
+step "a listener with all kinds of options"
+stop_nginx 3
+start_nginx 3 "80 deferred fastopen=16 backlog=7 rcvbuf=32k sndbuf=64k so_keepalive=on"
+same "such a listener" "$(fetch /1k)" "200 server3"
+on client curl -sS "http://$VIP/100k" | cmp - "$WWW/files/100k"
+same "a POST to such a listener" "$(on client curl -sS --data-binary "@$WWW/files/1m" "http://$VIP/post")" "received 1048576"
+
 step "a listener that speaks MPTCP is refused, with that reason"
 stop_nginx 3
 on server3 sysctl -qw net.mptcp.enabled=1

@@ -93,7 +93,8 @@ tap = Tap()
 random_ = random.Random(5)
 open("tapping", "w").close()
 seen = []
-while len(seen) < 12:
+# The forged handoffs of before are still asked about, once a second: these alone will not do.
+while len(seen) < 12 or (len(seen) < 300 and not any(opcode_of(m) == CREATE for _, _, m in seen)):
     item = tap.next(20)
     if item is None:
         break

@@ -84,6 +84,36 @@ on client python3 "$TOOLS/offload.py" tx=on tso=on gso=on
 agreed
 on switch python3 "$TOOLS/offload.py" gro=off
 
+step "a switch that remembers nothing of a SYN: cookies always"
+on switch sysctl -qw net.ipv4.tcp_syncookies=2
+for ts in 1 0; do
+	knobs tcp_timestamps=$ts
+	agreed
+	# Without timestamps a cookie has no room for SACK and scaling.
+	has "cookies, timestamps $ts" ts $ts
+	has "cookies, timestamps $ts" sack $ts
+	has "cookies, timestamps $ts" wscale $ts
+done
+knobs tcp_timestamps=1
+on switch sysctl -qw net.ipv4.tcp_syncookies=1
+
+step "a narrower path from the switch to the servers"
+for n in 1 2 3; do on switch ip route add "$(address server$n)/32" dev eth0 mtu 1200; done
+before=$(stat_switch drop_too_big)
+agreed
+py client <<'PY'
+from http_client import *
+
+with Client() as c:
+    check(c.ask("/1k", headers=["X: " + "x" * 12_000]).body == file("1k"), "a large head differs")
+    body = octets(1_000_000)
+    server = c.ask("/upload/narrow", "PUT", body).server
+    check(uploaded(server, "narrow") == body, "the upload differs")
+PY
+[ "$(stat_switch drop_too_big)" -gt "$before" ] || fail "nothing was too long"
+for n in 1 2 3; do on switch ip route del "$(address server$n)/32"; done
+on client ip route flush cache
+
 step "IP options, from the client's kernel"
 py client <<'PY'
 from http_client import *

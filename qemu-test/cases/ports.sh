@@ -141,3 +141,21 @@ a.close()
 check(b.ask("/1k").body == file("1k"), "the second service differs after the first is closed")
 b.close()
 PY
+
+step "a server that has another connection with the same endpoints refuses, and that one goes on"
+{
+	pool_of 1
+	echo "service other address $VIP:8080 pool web"
+} | configure
+py client <<'PY'
+from http_client import *
+
+a = Client(source=os.environ["CLIENT"], port=5559)
+a.ask("/1k")
+with Client(to=(VIP, 8080), source=os.environ["CLIENT"], port=5559) as b:
+    b.send(request("/1k"))
+    same("status of the second", b.answer(status=None).status, 503)
+check(a.ask("/100k").body == file("100k"), "the first differs")
+a.close()
+PY
+[ "$(stat_server 1 refused_endpoints_in_use)" -gt 0 ] || fail "not refused for that reason"
