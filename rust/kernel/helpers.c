@@ -20,26 +20,6 @@ void thop_spin_unlock_bh(spinlock_t *lock)
 	spin_unlock_bh(lock);
 }
 
-void thop_rcu_read_lock(void)
-{
-	rcu_read_lock();
-}
-
-void thop_rcu_read_unlock(void)
-{
-	rcu_read_unlock();
-}
-
-void thop_local_bh_disable(void)
-{
-	local_bh_disable();
-}
-
-void thop_local_bh_enable(void)
-{
-	local_bh_enable();
-}
-
 /* Time. */
 
 u64 thop_now_ms(void)
@@ -112,11 +92,6 @@ bool thop_delayed_work_by(struct delayed_work *work, unsigned long delay)
 void *thop_net_generic(const struct net *net, unsigned int id)
 {
 	return net_generic(net, id);
-}
-
-struct net *thop_dev_net(const struct net_device *dev)
-{
-	return dev_net(dev);
 }
 
 bool thop_net_admin(const struct file *file, struct net *net)
@@ -338,11 +313,6 @@ int thop_defrag(struct net *net, struct sk_buff *skb)
 void thop_lock_sock(struct sock *sk)
 {
 	lock_sock(sk);
-}
-
-void thop_sock_hold(struct sock *sk)
-{
-	sock_hold(sk);
 }
 
 void thop_sock_put(struct sock *sk)

@@ -38,10 +38,6 @@ typedef void (*thop_destruct_t)(struct sock *sk);
 void thop_spin_lock_init(spinlock_t *lock);
 void thop_spin_lock_bh(spinlock_t *lock);
 void thop_spin_unlock_bh(spinlock_t *lock);
-void thop_rcu_read_lock(void);
-void thop_rcu_read_unlock(void);
-void thop_local_bh_disable(void);
-void thop_local_bh_enable(void);
 
 /* Time. */
 u64 thop_now_ms(void);
@@ -62,7 +58,6 @@ bool thop_delayed_work_by(struct delayed_work *work, unsigned long delay);
 
 /* Network namespaces. */
 void *thop_net_generic(const struct net *net, unsigned int id);
-struct net *thop_dev_net(const struct net_device *dev);
 bool thop_net_admin(const struct file *file, struct net *net);
 
 /* Proc files. */
@@ -101,7 +96,6 @@ int thop_defrag(struct net *net, struct sk_buff *skb);
 
 /* Sockets at the switch. */
 void thop_lock_sock(struct sock *sk);
-void thop_sock_hold(struct sock *sk);
 void thop_sock_put(struct sock *sk);
 void *thop_sk_user_data(const struct sock *sk);
 void thop_sk_set_user_data(struct sock *sk, void *data);

@@ -708,11 +708,6 @@ impl<D: Dispatcher> Listener<D> {
     fn work_callback() -> unsafe extern "C" fn(*mut bindings::work_struct) {
         Core::<D>::work_callback
     }
-
-    /// What the listener was made with.
-    pub fn dispatcher(&self) -> &D {
-        &self.core.dispatcher
-    }
 }
 
 impl<D: Dispatcher> Drop for Listener<D> {

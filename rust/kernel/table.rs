@@ -79,11 +79,6 @@ impl<T> Cache<T> {
         })
     }
 
-    /// Octets that one element takes.
-    pub const fn element_size() -> usize {
-        mem::size_of::<Node<T>>()
-    }
-
     fn alloc(&self, value: T) -> Result<NonNull<Node<T>>, T> {
         // SAFETY: By the type invariant this is a cache.
         let node = unsafe { bindings::thop_cache_alloc(self.cache.as_ptr()) }.cast::<Node<T>>();
