@@ -182,6 +182,7 @@ impl Service {
             id,
             handoff_ack: snapshot.snd_nxt,
             flow,
+            counted: true,
             pending: Some(pending),
         };
         match switch.table.insert(connection) {

@@ -22,7 +22,10 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    },
 };
 use thop_core::{
     addr::{
@@ -76,6 +79,8 @@ pub(crate) struct Connection {
     /// The first sequence number that the server sends.
     pub(crate) handoff_ack: u32,
     pub(crate) flow: Flow,
+    /// Whether it counts among the server's connections.
+    pub(crate) counted: bool,
     /// What is needed until the server has the connection.
     pub(crate) pending: Option<KBox<Pending>>,
 }
@@ -131,6 +136,13 @@ impl Connection {
         Completed {
             server: self.server.clone(),
             pending: self.pending.take(),
+        }
+    }
+
+    /// The server does not have the connection any more.
+    pub(crate) fn uncount(&mut self) {
+        if core::mem::replace(&mut self.counted, false) {
+            self.server.connections.fetch_sub(1, Relaxed);
         }
     }
 

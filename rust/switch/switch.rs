@@ -205,8 +205,8 @@ impl Switch {
     }
 
     /// An element has left the table.
-    pub(crate) fn removed(&self, connection: Connection) {
-        connection.server.connections.fetch_sub(1, Relaxed);
+    pub(crate) fn removed(&self, mut connection: Connection) {
+        connection.uncount();
         // A pending handoff goes with it; its socket vanishes.
     }
 
@@ -356,11 +356,13 @@ impl Switch {
             let Some(server) = pending.pool.choose(&pending.tried, now) else {
                 return Some(Next::Answer(last));
             };
-            connection.server.connections.fetch_sub(1, Relaxed);
+            connection.uncount();
             server.connections.fetch_add(1, Relaxed);
+            connection.counted = true;
             server.offered.fetch_add(1, Relaxed);
             connection.server = server.clone();
             connection.id = self.new_id();
+            let pending = connection.pending.as_mut()?;
             pending.stage = Stage::Answer(0);
             pending.offered_ms = now;
             let parties = Parties {
@@ -495,6 +497,7 @@ impl Switch {
             let completed = self.table.with(&message.parties.key(), |connection| {
                 connection.is_about(message).then(|| {
                     connection.flow.gone();
+                    connection.uncount();
                     connection.complete()
                 })
             });
