@@ -45,7 +45,11 @@ module! {
         },
         linger_ms: u32 {
             default: 10000,
-            description: "How long an ended connection is remembered, milliseconds",
+            description: "How long a connection stays that both sides have closed, milliseconds",
+        },
+        closed_ms: u32 {
+            default: 120000,
+            description: "How long a connection stays that only the server has closed, milliseconds",
         },
         protocol: u8 {
             default: 253,
@@ -67,6 +71,7 @@ impl kernel::Module for ThopServer {
             buckets: thop_kernel::parameter(module_parameters::buckets.value()),
             connections: thop_kernel::parameter(module_parameters::connections.value()),
             linger_ms: thop_kernel::parameter(module_parameters::linger_ms.value()),
+            closed_ms: thop_kernel::parameter(module_parameters::closed_ms.value()),
             protocol: thop_kernel::parameter(module_parameters::protocol.value()),
         };
         Ok(Self {

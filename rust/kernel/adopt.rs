@@ -347,6 +347,14 @@ pub fn adopt<T: Adopter>(
         core::ptr::copy_nonoverlapping(headers.as_ptr(), at.cast::<u8>(), len);
         // The octets were checked by the message's own checksum.
         bindings::thop_skb_set_unnecessary(skb);
+        // Several segments of the client in one packet: said so, or TCP takes it for one.
+        let payload = segment.payload_len as u32;
+        let size = u32::from(state.mss)
+            .min(bindings::thop_skb_dev_mtu(skb).saturating_sub(len as u32))
+            .max(1);
+        if payload > size {
+            bindings::thop_skb_set_segments(skb, size, payload.div_ceil(size));
+        }
     }
     let attributes = bindings::thop_reqsk_attrs {
         mss: state.mss,
@@ -369,7 +377,9 @@ pub fn adopt<T: Adopter>(
         }
         let opened = bindings::thop_tcp_passive_opens(net);
         let dropped = bindings::thop_tcp_listen_drops(net);
-        bindings::thop_deliver_local(datagram.into_raw());
+        // Through PRE_ROUTING, as if it had been received: a packet filter that keeps state must
+        // see the connection begin. The route to this machine it has from the datagram.
+        bindings::thop_deliver_local(net, datagram.into_raw());
         // There is no return code; the kernel's own counters tell.
         bindings::thop_tcp_passive_opens(net) != opened
             && bindings::thop_tcp_listen_drops(net) == dropped

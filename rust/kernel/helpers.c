@@ -20,6 +20,16 @@ void thop_spin_unlock_bh(spinlock_t *lock)
 	spin_unlock_bh(lock);
 }
 
+u64 thop_rcu_begin(void)
+{
+	return start_poll_synchronize_rcu();
+}
+
+bool thop_rcu_is_over(u64 cookie)
+{
+	return poll_state_synchronize_rcu(cookie);
+}
+
 /* Time. */
 
 u64 thop_now_ms(void)
@@ -183,9 +193,8 @@ void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int
 	skb_reset_network_header(skb);
 	skb_set_transport_header(skb, sizeof(struct iphdr));
 	memset(&IPCB(skb)->opt, 0, sizeof(IPCB(skb)->opt));
-	/* What was tracked is the datagram; the segment in it is not. */
+	/* What was tracked is the datagram; the segment in it is not yet. */
 	nf_reset_ct(skb);
-	nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
 	return skb->data;
 }
 
@@ -556,9 +565,31 @@ bool thop_reqsk_attach(struct sk_buff *skb, struct sock *listener, const struct 
 	return true;
 }
 
-void thop_deliver_local(struct sk_buff *skb)
+bool thop_skb_is_prefetched(struct sk_buff *skb)
 {
-	ip_local_deliver(skb);
+	return skb_sk_is_prefetched(skb);
+}
+
+unsigned int thop_skb_dev_mtu(const struct sk_buff *skb)
+{
+	return READ_ONCE(skb->dev->mtu);
+}
+
+void thop_skb_set_segments(struct sk_buff *skb, unsigned int size, unsigned int count)
+{
+	skb_shinfo(skb)->gso_size = size;
+	skb_shinfo(skb)->gso_segs = count;
+	skb_shinfo(skb)->gso_type = SKB_GSO_TCPV4;
+}
+
+static int thop_routed(struct net *net, struct sock *sk, struct sk_buff *skb)
+{
+	return ip_local_deliver(skb);
+}
+
+void thop_deliver_local(struct net *net, struct sk_buff *skb)
+{
+	NF_HOOK(NFPROTO_IPV4, NF_INET_PRE_ROUTING, net, NULL, skb, skb->dev, NULL, thop_routed);
 }
 
 u64 thop_tcp_passive_opens(struct net *net)

@@ -38,6 +38,8 @@ typedef void (*thop_destruct_t)(struct sock *sk);
 void thop_spin_lock_init(spinlock_t *lock);
 void thop_spin_lock_bh(spinlock_t *lock);
 void thop_spin_unlock_bh(spinlock_t *lock);
+u64 thop_rcu_begin(void);
+bool thop_rcu_is_over(u64 cookie);
 
 /* Time. */
 u64 thop_now_ms(void);
@@ -164,7 +166,10 @@ struct thop_reqsk_attrs {
 	bool ecn_ok;
 };
 bool thop_reqsk_attach(struct sk_buff *skb, struct sock *listener, const struct thop_reqsk_attrs *a);
-void thop_deliver_local(struct sk_buff *skb);
+bool thop_skb_is_prefetched(struct sk_buff *skb);
+unsigned int thop_skb_dev_mtu(const struct sk_buff *skb);
+void thop_skb_set_segments(struct sk_buff *skb, unsigned int size, unsigned int count);
+void thop_deliver_local(struct net *net, struct sk_buff *skb);
 u64 thop_tcp_passive_opens(struct net *net);
 u64 thop_tcp_listen_drops(struct net *net);
 thop_destruct_t thop_sk_destruct_swap(struct sock *sk, thop_destruct_t destruct);

@@ -25,6 +25,10 @@
 //! the forwarder on another CPU), neither acknowledging nor resetting. Its true state is kept: it is
 //! put back before the socket is closed, or when the switch must answer itself after all.
 //!
+//! A parked socket that was released is unhashed only when an RCU grace period has passed: a segment
+//! may have passed the forwarder just before the connection was entered there, and would meet no
+//! socket, which is answered with a reset. From there to the socket it is one read-side section.
+//!
 //! # Locking
 //!
 //! `progress`, and a change from Waiting, belong to the socket's lock. The queue of children that
@@ -92,6 +96,8 @@ pub use stream::{
 
 /// How long an answered connection may take to close, milliseconds.
 const LINGER_MS: u64 = 2_000;
+/// How often the worker looks whether a grace period is over, milliseconds.
+const GRACE_MS: u64 = 10;
 /// How soon the worker tries again what failed for want of memory, milliseconds.
 const RETRY_MS: u64 = 20;
 
@@ -165,6 +171,8 @@ struct Core<D: Dispatcher> {
     /// The worker's alone.
     waiting: UnsafeCell<Deadlines<D>>,
     lingering: UnsafeCell<Deadlines<D>>,
+    /// Released, and waiting for a grace period to end; in the order of their grace periods.
+    released: UnsafeCell<Deadlines<D>>,
     #[pin]
     work: Opaque<bindings::delayed_work>,
 }
@@ -208,6 +216,8 @@ struct Child<D: Dispatcher> {
     /// From here on the worker's alone.
     socket: UnsafeCell<*mut bindings::socket>,
     deadline: UnsafeCell<u64>,
+    /// The grace period that must end before the socket may go.
+    grace: UnsafeCell<u64>,
     links: UnsafeCell<Links<D>>,
 }
 
@@ -232,6 +242,7 @@ impl<D: Dispatcher> Child<D> {
                 queue_next: UnsafeCell::new(ptr::null_mut()),
                 socket: UnsafeCell::new(ptr::null_mut()),
                 deadline: UnsafeCell::new(0),
+                grace: UnsafeCell::new(0),
                 links: UnsafeCell::new(Links {
                     list: ptr::null_mut(),
                     previous: ptr::null_mut(),
@@ -332,6 +343,10 @@ impl<D: Dispatcher> Core<D> {
         };
         // SAFETY: As above.
         let state = unsafe { bindings::thop_sk_state(sk) } as u32;
+        if child.core.closing.load(Acquire) {
+            // The listener closes what has not been parked.
+            return;
+        }
         match child.phase.load(Acquire) {
             phase::WAITING => {}
             phase::LINGERING => {
@@ -407,6 +422,7 @@ impl<D: Dispatcher> Core<D> {
 
     fn run(&self) {
         let mut again = u64::MAX;
+        let mut grace = None;
         // First, because who is in the queue is in the accept queue already.
         let mut queue = mem::replace(&mut self.queue.lock().first, ptr::null_mut());
         self.accept();
@@ -416,12 +432,12 @@ impl<D: Dispatcher> Core<D> {
             // SAFETY: The list is ours since it was taken; read before the mark is cleared.
             queue = unsafe { *child.queue_next.get() };
             child.queued.store(false, Release);
-            if !self.attend(&child) {
+            if !self.attend(&child, &mut grace) {
                 again = again.min(RETRY_MS);
                 Child::enqueue(child);
             }
         }
-        again = again.min(self.expire());
+        again = again.min(self.expire()).min(self.vanish());
         if again != u64::MAX && !self.closing.load(Acquire) {
             // SAFETY: The work is initialised; it is cancelled after `closing` is set.
             unsafe {
@@ -487,8 +503,9 @@ impl<D: Dispatcher> Core<D> {
         }
     }
 
-    /// Does what a child's phase asks for. `false` if that must be tried again.
-    fn attend(&self, child: &Arc<Child<D>>) -> bool {
+    /// Does what a child's phase asks for. `false` if that must be tried again. `grace` is the grace
+    /// period that this run of the worker has begun.
+    fn attend(&self, child: &Arc<Child<D>>, grace: &mut Option<u64>) -> bool {
         // SAFETY: The worker's own field.
         let socket = unsafe { *child.socket.get() };
         match child.phase.load(Acquire) {
@@ -497,7 +514,20 @@ impl<D: Dispatcher> Core<D> {
                 // SAFETY: As above.
                 unsafe { *child.deadline.get() == u64::MAX }
             }
-            phase::RELEASED | phase::DONE => {
+            phase::RELEASED => {
+                // SAFETY: No requirements. It begins after the child was released, and so after the
+                // connection was entered at the forwarder.
+                let grace = *grace.get_or_insert_with(|| unsafe { bindings::thop_rcu_begin() });
+                let child = Arc::as_ptr(child).cast_mut();
+                // SAFETY: The worker's own fields and lists; the child is open and alive.
+                unsafe {
+                    *(*child).grace.get() = grace;
+                    Deadlines::unlink(child);
+                    Deadlines::append(self.released.get(), child);
+                }
+                true
+            }
+            phase::DONE => {
                 self.close(child);
                 true
             }
@@ -604,6 +634,26 @@ impl<D: Dispatcher> Core<D> {
         next
     }
 
+    /// Lets those vanish whose grace period is over. Returns how many milliseconds later to look again.
+    fn vanish(&self) -> u64 {
+        let list = self.released.get();
+        loop {
+            // SAFETY: The worker's own list; a child on it is open and alive.
+            let child = unsafe {
+                let first = (*list).first;
+                if first.is_null() {
+                    return u64::MAX;
+                }
+                let child = mem::ManuallyDrop::new(Arc::from_raw(first));
+                if !bindings::thop_rcu_is_over(*child.grace.get()) {
+                    return GRACE_MS;
+                }
+                (*child).clone()
+            };
+            self.close(&child);
+        }
+    }
+
     fn expire_one(&self, child: &Arc<Child<D>>, now: u64) {
         // SAFETY: Worker, process context; the socket is open, as it is on a list.
         unsafe {
@@ -619,9 +669,9 @@ impl<D: Dispatcher> Core<D> {
                     let socket = *child.socket.get();
                     self.send_answer(child, socket);
                 }
-                phase::LINGERING | phase::DONE | phase::RELEASED => self.close(child),
+                phase::LINGERING | phase::DONE => self.close(child),
                 _ => {
-                    // Parked: who parked it knows how long.
+                    // Parked: who parked it knows how long. Released: it is in the queue.
                     let this = Arc::as_ptr(child).cast_mut();
                     Deadlines::unlink(this);
                     *child.deadline.get() = now + LINGER_MS;
@@ -673,6 +723,7 @@ impl<D: Dispatcher> Listener<D> {
                 queue <- SpinLockBh::new(Queue { first: ptr::null_mut(), closed: false }),
                 waiting: UnsafeCell::new(Deadlines::new()),
                 lingering: UnsafeCell::new(Deadlines::new()),
+                released: UnsafeCell::new(Deadlines::new()),
                 // SAFETY: Initialises the work in its final place.
                 work <- Opaque::ffi_init(|work| unsafe {
                     bindings::thop_delayed_work_init(work, Some(Self::work_callback()))
@@ -720,10 +771,16 @@ impl<D: Dispatcher> Drop for Listener<D> {
         // SAFETY: The work is initialised; nobody queues it any more but the work itself, which
         // looks at the mark.
         while unsafe { bindings::cancel_delayed_work_sync(core.work.get()) } {}
+        // What the work's last run has parked may go after this, as what softirqs have.
+        compat::synchronize_rcu();
         // With the worker stopped, its part is ours. All children that have a `Child` are in the
         // accept queue or on one of the lists.
         core.accept();
-        for list in [core.waiting.get(), core.lingering.get()] {
+        for list in [
+            core.waiting.get(),
+            core.lingering.get(),
+            core.released.get(),
+        ] {
             loop {
                 // SAFETY: The worker has stopped; a child on a list is open and alive.
                 let child = unsafe {

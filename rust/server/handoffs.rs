@@ -70,6 +70,8 @@ pub(crate) struct Handed {
     pub(crate) phase: Phase,
     /// Until when it may stay unconfirmed, milliseconds since boot.
     pub(crate) lease_ms: u64,
+    /// The client has sent FIN or RST.
+    pub(crate) closed: bool,
     /// How often NOTIFYCLS was sent.
     pub(crate) notices: u8,
     /// When the client was last heard, milliseconds since boot.
@@ -105,14 +107,23 @@ impl Handed {
     }
 
     /// Whether the table may forget it.
-    pub(crate) fn expired(&self, linger_ms: u32, now_ms: u64) -> bool {
-        matches!(
-            self.phase,
-            Phase::Gone {
-                acknowledged: true,
-                ..
-            }
-        ) && now_ms.saturating_sub(self.seen_ms) >= u64::from(linger_ms)
+    ///
+    /// As at the switch: when only the server has closed, the client's FIN must still find its way
+    /// to the FIN-WAIT-2 or TIME-WAIT that is left.
+    pub(crate) fn expired(&self, linger_ms: u32, closed_ms: u32, now_ms: u64) -> bool {
+        let Phase::Gone {
+            acknowledged: true,
+            taken_back,
+        } = self.phase
+        else {
+            return false;
+        };
+        let stays_ms = if self.closed || taken_back {
+            linger_ms
+        } else {
+            closed_ms.max(linger_ms)
+        };
+        now_ms.saturating_sub(self.seen_ms) >= u64::from(stays_ms)
     }
 }
 

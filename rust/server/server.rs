@@ -35,6 +35,7 @@ use thop_core::{
     packet::{
         parse_ipv4,
         rewrite_destination_ipv4,
+        Flags,
         Segment, //
     },
     wire::{
@@ -42,6 +43,7 @@ use thop_core::{
         DropReason,
         Handoff,
         Message,
+        TcpOptions,
         TcpState, //
     },
 };
@@ -106,6 +108,7 @@ pub(crate) struct Parameters {
     pub(crate) buckets: u32,
     pub(crate) connections: u32,
     pub(crate) linger_ms: u32,
+    pub(crate) closed_ms: u32,
     pub(crate) protocol: u8,
 }
 
@@ -268,6 +271,7 @@ impl Server {
             switch: received.from,
             phase: Phase::Adopting,
             lease_ms: now + u64::from(lease_ms),
+            closed: state.options.contains(TcpOptions::FIN),
             notices: 0,
             seen_ms: now,
         };
@@ -381,6 +385,7 @@ impl Server {
                         switch: received.from,
                         phase: Phase::TAKEN_BACK,
                         lease_ms: now,
+                        closed: false,
                         notices: 0,
                         seen_ms: now,
                     },
@@ -428,6 +433,8 @@ impl Server {
     fn on_segment(&self, mut packet: Packet<'_>, segment: &Segment) -> Verdict {
         let service = self.handoffs.with(&segment.key, |handed| {
             handed.seen_ms = now_ms();
+            handed.closed |=
+                segment.flags.contains(Flags::FIN) || segment.flags.contains(Flags::RST);
             if let Phase::Alive { confirmed, .. } = &mut handed.phase {
                 *confirmed = true;
             }
@@ -576,7 +583,7 @@ impl Server {
     fn sweep(&self) {
         let now = now_ms();
         self.handoffs.sweep_all(
-            |handed| handed.expired(self.parameters.linger_ms, now),
+            |handed| handed.expired(self.parameters.linger_ms, self.parameters.closed_ms, now),
             drop,
         );
     }

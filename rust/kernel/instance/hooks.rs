@@ -226,7 +226,13 @@ unsafe extern "C" fn pre_routing_callback<T: Instance>(
     state: *const bindings::nf_hook_state,
 ) -> u32 {
     // SAFETY: By netfilter's contract.
-    unsafe { call(context, skb, state, T::pre_routing) }
+    unsafe {
+        // A segment that `adopt()` has made is for the rest of the stack.
+        if bindings::thop_skb_is_prefetched(skb) {
+            return bindings::NF_ACCEPT;
+        }
+        call(context, skb, state, T::pre_routing)
+    }
 }
 
 /// Softirq, RCU read-side section.
