@@ -12,6 +12,8 @@
 //! | [`checksum`] | the Internet checksum and its incremental update |
 //! | [`packet`] | IPv4 and TCP headers: reading, writing, rewriting |
 //! | [`http`] | the request head, incrementally |
+//! | [`request`] | what rules and policies see of a request |
+//! | [`policy`] | the choice of a server |
 //! | [`config`] | the configuration grammar and the choice of a pool |
 //! | [`wire`] | THOP messages |
 //! | [`flow`] | the life of a handed-over connection at the switch |
@@ -34,4 +36,6 @@ pub mod heap;
 pub mod http;
 pub mod order;
 pub mod packet;
+pub mod policy;
+pub mod request;
 pub mod wire;
