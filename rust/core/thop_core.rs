@@ -15,9 +15,12 @@
 //! | [`request`] | what rules and policies see of a request |
 //! | [`policy`] | the choice of a server |
 //! | [`config`] | the configuration grammar and the choice of a pool |
+//! | [`command`] | what an operator may order |
 //! | [`wire`] | THOP messages |
 //! | [`flow`] | the life of a handed-over connection at the switch |
+//! | [`health`] | a server's checks made into a state |
 //! | [`deadline`] | a queue of things to do later |
+//! | [`ring`] | a bounded queue |
 //! | [`order`] | sorting without a panic path |
 //! | [`heap`] | fallible memory, supplied by the user of this crate |
 
@@ -29,13 +32,16 @@ extern crate std;
 
 pub mod addr;
 pub mod checksum;
+pub mod command;
 pub mod config;
 pub mod deadline;
 pub mod flow;
+pub mod health;
 pub mod heap;
 pub mod http;
 pub mod order;
 pub mod packet;
 pub mod policy;
 pub mod request;
+pub mod ring;
 pub mod wire;

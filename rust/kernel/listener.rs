@@ -20,6 +20,9 @@
 //!                      Lingering ──────────────> Done           an ordinary close
 //! ```
 //!
+//! A connection may also be *queued*: `Waiting` in all but that new octets change nothing until its
+//! [`Turn`] comes. Its socket stays with the stack, which acknowledges, and notices a reset.
+//!
 //! A *parked* socket is out of the game but not gone: its state is set to `TCP_CLOSE` without
 //! unhashing it, so that the stack discards silently what still reaches it (segments that were past
 //! the forwarder on another CPU), neither acknowledging nor resetting. Its true state is kept: it is
@@ -91,7 +94,8 @@ use deadlines::{
 pub use stream::{
     Parked,
     Snapshot,
-    Stream, //
+    Stream,
+    Turn, //
 };
 
 /// How long an answered connection may take to close, milliseconds.
@@ -133,6 +137,8 @@ pub enum Outcome {
     Close,
     /// [`Stream::park()`] has been called.
     Parked,
+    /// [`Stream::queue()`] has been called.
+    Queued,
 }
 
 /// Where a child stands; see the module's documentation.
@@ -143,6 +149,8 @@ mod phase {
     pub(super) const ANSWERING: u32 = 3;
     pub(super) const LINGERING: u32 = 4;
     pub(super) const DONE: u32 = 5;
+    pub(super) const QUEUED: u32 = 6;
+    pub(super) const CALLED: u32 = 7;
 }
 
 /// What `sk_user_data` points to: of a listening socket and a child of which nothing is known a
@@ -349,6 +357,13 @@ impl<D: Dispatcher> Core<D> {
         }
         match child.phase.load(Acquire) {
             phase::WAITING => {}
+            phase::QUEUED | phase::CALLED => {
+                if state == bindings::TCP_CLOSE {
+                    // Reset; nobody else changes the phase to DONE.
+                    Child::finish(child, phase::DONE);
+                }
+                return;
+            }
             phase::LINGERING => {
                 if state != bindings::TCP_FIN_WAIT1 && state != bindings::TCP_FIN_WAIT2 {
                     // The peer has closed, too.
@@ -366,7 +381,7 @@ impl<D: Dispatcher> Core<D> {
         // SAFETY: The socket's lock is held, and nobody but this function uses it.
         let progress = unsafe { &mut *child.progress.get() };
         match child.core.dispatcher.received(stream, progress) {
-            Outcome::Wait | Outcome::Parked => {}
+            Outcome::Wait | Outcome::Parked | Outcome::Queued => {}
             Outcome::Answer(octets) => Child::answer(child, octets),
             Outcome::Close => Child::finish(child, phase::DONE),
         }
@@ -509,7 +524,9 @@ impl<D: Dispatcher> Core<D> {
         // SAFETY: The worker's own field.
         let socket = unsafe { *child.socket.get() };
         match child.phase.load(Acquire) {
-            phase::RELEASED | phase::DONE | phase::ANSWERING if socket.is_null() => {
+            phase::RELEASED | phase::DONE | phase::ANSWERING | phase::CALLED
+                if socket.is_null() =>
+            {
                 // Not accepted yet, or closed already.
                 // SAFETY: As above.
                 unsafe { *child.deadline.get() == u64::MAX }
@@ -533,6 +550,22 @@ impl<D: Dispatcher> Core<D> {
             }
             phase::ANSWERING => {
                 self.send_answer(child, socket);
+                true
+            }
+            phase::CALLED => {
+                // SAFETY: Process context. The socket is valid as long as it has not been closed,
+                // which only the worker does; the lock is taken for `process()`.
+                unsafe {
+                    bindings::thop_lock_sock(child.sk);
+                    let called = child
+                        .phase
+                        .cmpxchg(phase::CALLED, phase::WAITING, Full)
+                        .is_ok();
+                    if called {
+                        Self::process(child.sk);
+                    }
+                    bindings::release_sock(child.sk);
+                }
                 true
             }
             _ => true,
@@ -671,7 +704,7 @@ impl<D: Dispatcher> Core<D> {
                 }
                 phase::LINGERING | phase::DONE => self.close(child),
                 _ => {
-                    // Parked: who parked it knows how long. Released: it is in the queue.
+                    // Parked or queued: who did it knows how long. Else it is in the worker's queue.
                     let this = Arc::as_ptr(child).cast_mut();
                     Deadlines::unlink(this);
                     *child.deadline.get() = now + LINGER_MS;

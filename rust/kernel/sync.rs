@@ -191,4 +191,52 @@ impl<T> Writer<'_, T> {
         // grace period has passed, so that no reader has it.
         unsafe { KBox::from_raw(old) }
     }
+
+    /// Replaces the value without waiting. Process context.
+    pub fn retire(self, value: KBox<T>) -> Retired<T> {
+        let old = self.value.current.xchg(KBox::into_raw(value), Full);
+        // INVARIANT: From `KBox::into_raw()`, and unreachable since the exchange; the grace period
+        // begins after that.
+        Retired {
+            old,
+            // SAFETY: No requirements.
+            grace: unsafe { bindings::thop_rcu_begin() },
+            _owns: PhantomData,
+        }
+    }
+}
+
+/// A value that has been replaced, and that readers may still have. Dropping it waits for them if
+/// they are not gone: see [`Retired::is_over()`].
+///
+/// # Invariants
+///
+/// `old` comes from `KBox::into_raw()`, belongs to this object, and can be reached only by readers
+/// that began before the end of the grace period `grace`.
+pub struct Retired<T> {
+    old: *mut T,
+    grace: u64,
+    _owns: PhantomData<T>,
+}
+
+// SAFETY: It owns a `T`, to which other threads may have shared references for a while.
+unsafe impl<T: Send + Sync> Send for Retired<T> {}
+
+impl<T> Retired<T> {
+    /// Whether no reader has the value any more, so that dropping it does not wait. Any context.
+    pub fn is_over(&self) -> bool {
+        // SAFETY: `grace` was given by `thop_rcu_begin()`.
+        unsafe { bindings::thop_rcu_is_over(self.grace) }
+    }
+}
+
+impl<T> Drop for Retired<T> {
+    /// Process context.
+    fn drop(&mut self) {
+        if !self.is_over() {
+            compat::synchronize_rcu();
+        }
+        // SAFETY: By the type invariant it is ours, and no reader has it any more.
+        drop(unsafe { KBox::from_raw(self.old) });
+    }
 }

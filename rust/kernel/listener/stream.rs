@@ -146,6 +146,12 @@ impl<D: Dispatcher> Stream<'_, D> {
         result.map(|()| copied)
     }
 
+    /// Lets the connection wait for its turn, in the stack's hands.
+    pub fn queue(self) -> Turn<D> {
+        self.child.phase.store(phase::QUEUED, Release);
+        Turn(Some(self.child))
+    }
+
     /// Takes the connection out of the stack's hands: from here on it neither acknowledges nor
     /// changes.
     pub fn park(self) -> Parked<D> {
@@ -186,5 +192,40 @@ impl<D: Dispatcher> Drop for Parked<D> {
             Child::enqueue(self.0.clone());
             self.0.core.kick();
         }
+    }
+}
+
+/// A connection's place in a queue. Dropping it calls the connection: its
+/// [`received()`](Dispatcher::received) runs again, soon, in process context.
+pub struct Turn<D: Dispatcher>(Option<Arc<Child<D>>>);
+
+impl<D: Dispatcher> Turn<D> {
+    /// Calls the connection. `false` if it has ended meanwhile. Any context.
+    pub fn call(mut self) -> bool {
+        self.take()
+    }
+
+    fn take(&mut self) -> bool {
+        // Once only: as soon as it is called it may be queued again, with another turn.
+        let Some(child) = self.0.take() else {
+            return false;
+        };
+        let queued = child
+            .phase
+            .cmpxchg(phase::QUEUED, phase::CALLED, Full)
+            .is_ok();
+        if queued {
+            let core = child.core.clone();
+            Child::enqueue(child);
+            core.kick();
+        }
+        queued
+    }
+}
+
+impl<D: Dispatcher> Drop for Turn<D> {
+    /// Any context.
+    fn drop(&mut self) {
+        self.take();
     }
 }
