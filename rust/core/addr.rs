@@ -24,6 +24,19 @@ impl Endpoint {
     pub const fn new(ip: IpAddr, port: u16) -> Self {
         Self { ip, port }
     }
+
+    /// A number for hashing: the same wherever it is computed, and another for each IPv4 endpoint.
+    pub fn identity(&self) -> u64 {
+        let ip = match self.ip {
+            IpAddr::V4(ip) => u64::from(ip.to_bits()),
+            IpAddr::V6(ip) => {
+                let bits = ip.to_bits();
+                // An odd factor, so that the halves of an address cannot cancel each other out.
+                ((bits >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ bits as u64
+            }
+        };
+        ip.rotate_left(16) ^ u64::from(self.port)
+    }
 }
 
 impl fmt::Display for Endpoint {

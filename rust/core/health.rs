@@ -118,8 +118,9 @@ pub struct Health {
     asked: bool,
     /// Good answers since it went down.
     good: u32,
-    /// When slow start began, if it has not ended.
+    /// When slow start began, if it has not ended, and how far it was at the last tick.
     slow_from_ms: Option<u64>,
+    slow_step: u32,
 }
 
 impl Health {
@@ -136,6 +137,7 @@ impl Health {
             asked: false,
             good: 0,
             slow_from_ms: None,
+            slow_step: STEPS,
         }
     }
 
@@ -234,15 +236,11 @@ impl Health {
             self.asked = false;
             return changed;
         }
-        let slow = match self.slow_from_ms {
-            Some(_) => {
-                if self.step(checks, now_ms) == STEPS {
-                    self.slow_from_ms = None;
-                }
-                true
-            }
-            None => false,
-        };
+        let step = self.step(checks, now_ms);
+        if step == STEPS {
+            self.slow_from_ms = None;
+        }
+        let slow = core::mem::replace(&mut self.slow_step, step) != step;
         let silent_ms = now_ms.saturating_sub(self.heard_ms);
         let silent = self.asked && silent_ms >= u64::from(checks.down_after_ms);
         let failed = silent
@@ -352,8 +350,9 @@ mod tests {
         answer(&mut health, 2000);
         let mut last = 0;
         for now in (2000..18_000).step_by(100) {
-            assert!(health.tick(&CHECKS, now), "the weight changes");
+            let news = health.tick(&CHECKS, now);
             let weight = health.effective_weight(&CHECKS, now);
+            assert_eq!(news, weight != last, "each change is told");
             assert!(weight >= last.max(10) && weight < 10 * STEPS);
             // Never ahead of the time, and never a whole step behind it.
             let share = (now - 2000) * 160 / 16_000;

@@ -14,6 +14,7 @@
 //! | [`http`] | the request head, incrementally |
 //! | [`request`] | what rules and policies see of a request |
 //! | [`policy`] | the choice of a server |
+//! | [`http2`] | how HTTP/2 is refused |
 //! | [`config`] | the configuration grammar and the choice of a pool |
 //! | [`command`] | what an operator may order |
 //! | [`wire`] | THOP messages |
@@ -39,6 +40,7 @@ pub mod flow;
 pub mod health;
 pub mod heap;
 pub mod http;
+pub mod http2;
 pub mod order;
 pub mod packet;
 pub mod policy;

@@ -228,15 +228,22 @@ impl<T> Retired<T> {
         // SAFETY: `grace` was given by `thop_rcu_begin()`.
         unsafe { bindings::thop_rcu_is_over(self.grace) }
     }
+
+    /// The value, when no reader has it any more. Sleeps.
+    pub fn wait(&mut self) -> &mut T {
+        if !self.is_over() {
+            compat::synchronize_rcu();
+        }
+        // SAFETY: By the type invariant it is ours, and no reader has it any more.
+        unsafe { &mut *self.old }
+    }
 }
 
 impl<T> Drop for Retired<T> {
     /// Process context.
     fn drop(&mut self) {
-        if !self.is_over() {
-            compat::synchronize_rcu();
-        }
-        // SAFETY: By the type invariant it is ours, and no reader has it any more.
+        self.wait();
+        // SAFETY: From `KBox::into_raw()`; as above.
         drop(unsafe { KBox::from_raw(self.old) });
     }
 }

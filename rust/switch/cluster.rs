@@ -1,137 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The running configuration: services, pools and servers, and what is known of each server.
+//! The running configuration: services, pools and servers.
 //!
 //! A [`Cluster`] is made from a configuration as a whole and never changes; it is replaced. What
-//! must outlive a replacement, the state of pools and servers of the same name and address, is
-//! carried over by reference.
-
-use core::net::Ipv4Addr;
+//! must outlive a replacement, pools and servers of the same name and address, is carried over by
+//! reference.
+//!
+//! A replacement has two halves. A [`Change`] is prepared, which may fail and touches nothing that
+//! runs; then it is carried out, which cannot fail.
 
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc, //
     },
 };
 use thop_core::{
     addr::Endpoint,
     config::{
+        self,
         Config,
         PoolId,
         Service,
         ServiceId, //
     },
-    order::sort_by_key, //
+    order::sort_by_key,
+    policy::Setup, //
 };
 use thop_kernel::{
     memory::ProcessHeap,
-    messages::ipv4, //
+    sync::{
+        Retired,
+        Writer, //
+    },
+    time::now_ms, //
 };
 
-/// For how long a server that did not answer is passed over while others are to be had.
-const SHUN_MS: u64 = 5_000;
-
-/// A server, as long as any configuration or connection knows it.
-pub(crate) struct Server {
-    /// Where it listens.
-    pub(crate) endpoint: Endpoint,
-    /// Its address once more, for packets.
-    pub(crate) ip: Ipv4Addr,
-    /// Connections that it has.
-    pub(crate) connections: Atomic<i32>,
-    /// Handoffs that it was offered.
-    pub(crate) offered: Atomic<u64>,
-    /// Handoffs that it has taken.
-    pub(crate) taken: Atomic<u64>,
-    /// Handoffs that it has refused.
-    pub(crate) refused: Atomic<u64>,
-    /// Handoffs that it did not answer.
-    pub(crate) unanswered: Atomic<u64>,
-    /// Until when it is passed over, milliseconds since boot.
-    shunned_until: Atomic<u64>,
-}
-
-impl Server {
-    fn new(endpoint: Endpoint) -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
-                endpoint,
-                ip: ipv4(endpoint.ip).ok_or(EINVAL)?,
-                connections: Atomic::new(0),
-                offered: Atomic::new(0),
-                taken: Atomic::new(0),
-                refused: Atomic::new(0),
-                unanswered: Atomic::new(0),
-                shunned_until: Atomic::new(0),
-            },
-            GFP_KERNEL,
-        )?)
-    }
-
-    /// It did not answer: others are tried first for a while.
-    pub(crate) fn shun(&self, now_ms: u64) {
-        self.unanswered.fetch_add(1, Relaxed);
-        self.shunned_until.store(now_ms + SHUN_MS, Relaxed);
-    }
-
-    /// It has answered.
-    pub(crate) fn heard(&self) {
-        if self.shunned_until.load(Relaxed) != 0 {
-            self.shunned_until.store(0, Relaxed);
-        }
-    }
-
-    /// Whether it is passed over.
-    pub(crate) fn is_shunned(&self, now_ms: u64) -> bool {
-        self.shunned_until.load(Relaxed) > now_ms
-    }
-}
-
-/// A server's place in a pool.
-pub(crate) struct Member {
-    pub(crate) server: Arc<Server>,
-    pub(crate) weight: u16,
-}
-
-/// Servers that serve the same content.
-pub(crate) struct Pool {
-    pub(crate) members: KVVec<Member>,
-    /// Whose turn it is.
-    turn: Atomic<u32>,
-}
-
-impl Pool {
-    /// The next server in turn that has not been tried; one that does not answer only if there is no
-    /// other. Any context.
-    pub(crate) fn choose(&self, tried: &[Arc<Server>], now_ms: u64) -> Option<Arc<Server>> {
-        let count = self.members.len();
-        let start = self.turn.fetch_add(1, Relaxed) as usize;
-        let mut second = None;
-        for step in 0..count {
-            let member = self.members.get(start.wrapping_add(step) % count)?;
-            if member.weight == 0 || tried.iter().any(|t| Arc::ptr_eq(t, &member.server)) {
-                continue;
-            }
-            if !member.server.is_shunned(now_ms) {
-                return Some(member.server.clone());
-            }
-            second = second.or(Some(&member.server));
-        }
-        second.cloned()
-    }
-}
+use crate::{
+    pool::{
+        Pool,
+        Queue,
+        Roster, //
+    },
+    server::Server, //
+};
 
 /// A configuration that runs.
 pub(crate) struct Cluster {
     pub(crate) config: Config<ProcessHeap>,
     pools: KVVec<Arc<Pool>>,
+    /// In the order of the configuration's.
+    servers: KVVec<Arc<Server>>,
     /// Services in the order of their endpoints.
     by_endpoint: KVVec<(Endpoint, ServiceId)>,
+    /// Servers in the order of their numbers.
+    by_number: KVVec<(u32, Arc<Server>)>,
 }
 
 impl Cluster {
@@ -140,72 +64,10 @@ impl Cluster {
         Self {
             config: Config::empty(),
             pools: KVVec::new(),
+            servers: KVVec::new(),
             by_endpoint: KVVec::new(),
+            by_number: KVVec::new(),
         }
-    }
-
-    /// Makes `config` runnable, with what `old` knows of servers that stay. Process context.
-    pub(crate) fn new(config: Config<ProcessHeap>, old: &Self) -> Result<Self> {
-        // Old members in the order of pool and server names, to find them by.
-        let mut known = KVVec::new();
-        for (id, pool) in old.config.pools().iter().enumerate() {
-            let name = old.config.name(pool.name);
-            for ((_, server), member) in old
-                .config
-                .pool_servers(PoolId::new(id as u32))
-                .zip(old.pools.get(id).map_or(&[][..], |pool| &pool.members))
-            {
-                known.push((name, old.config.name(server.name), member), GFP_KERNEL)?;
-            }
-        }
-        sort_by_key(&mut known, |&(pool, server, _)| (pool, server));
-
-        let mut pools = KVVec::new();
-        for (id, pool) in config.pools().iter().enumerate() {
-            let mut members = KVVec::new();
-            for (_, server) in config.pool_servers(PoolId::new(id as u32)) {
-                let name = (config.name(pool.name), config.name(server.name));
-                let same = known
-                    .binary_search_by_key(&name, |&(pool, server, _)| (pool, server))
-                    .ok()
-                    .and_then(|at| known.get(at))
-                    .map(|(_, _, member)| &member.server)
-                    .filter(|known| known.endpoint == server.endpoint);
-                let state = match same {
-                    Some(state) => state.clone(),
-                    None => Server::new(server.endpoint)?,
-                };
-                members.push(
-                    Member {
-                        server: state,
-                        weight: server.weight,
-                    },
-                    GFP_KERNEL,
-                )?;
-            }
-            pools.push(
-                Arc::new(
-                    Pool {
-                        members,
-                        turn: Atomic::new(0),
-                    },
-                    GFP_KERNEL,
-                )?,
-                GFP_KERNEL,
-            )?;
-        }
-        let mut by_endpoint = KVVec::new();
-        for (id, service) in config.services().iter().enumerate() {
-            by_endpoint.push((service.endpoint, ServiceId::new(id as u32)), GFP_KERNEL)?;
-        }
-        sort_by_key(&mut by_endpoint, |&(endpoint, _)| endpoint);
-        // `known` borrows the old configuration's names.
-        drop(known);
-        Ok(Self {
-            config,
-            pools,
-            by_endpoint,
-        })
     }
 
     /// The service at an endpoint.
@@ -222,4 +84,261 @@ impl Cluster {
     pub(crate) fn pool(&self, id: PoolId) -> Option<&Arc<Pool>> {
         self.pools.get(id.index())
     }
+
+    /// All pools.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = (PoolId, &Arc<Pool>)> {
+        (0..)
+            .zip(&self.pools)
+            .map(|(id, pool)| (PoolId::new(id), pool))
+    }
+
+    /// The server of this number.
+    pub(crate) fn server(&self, number: u32) -> Option<&Arc<Server>> {
+        let at = self
+            .by_number
+            .binary_search_by_key(&number, |&(number, _)| number)
+            .ok()?;
+        self.by_number.get(at).map(|(_, server)| server)
+    }
+
+    /// The state of a pool's servers, in the order of the configuration's.
+    pub(crate) fn pool_servers(
+        &self,
+        pool: PoolId,
+    ) -> impl Iterator<Item = (&config::Server, &Arc<Server>)> {
+        let servers = self.config.pool_servers(pool);
+        servers.filter_map(|(id, entry)| Some((entry, self.servers.get(id.index())?)))
+    }
+
+    /// The server of this name in the pool of that name. A search through all: for operators.
+    pub(crate) fn named(&self, pool: &str, server: &str) -> Option<&Arc<Server>> {
+        let mut pools = (0..).zip(self.config.pools());
+        let (id, _) = pools.find(|(_, entry)| self.config.name(entry.name) == pool)?;
+        let mut servers = self.pool_servers(PoolId::new(id));
+        let (_, server) = servers.find(|(_, known)| known.name() == server)?;
+        Some(server)
+    }
+}
+
+/// What a pool gets from a change.
+struct PoolChange {
+    pool: Arc<Pool>,
+    roster: KBox<Roster>,
+    /// Another queue, if its room differs.
+    queue: Option<Queue>,
+}
+
+/// A replacement of the running configuration, all prepared.
+pub(crate) struct Change {
+    cluster: KBox<Cluster>,
+    pools: KVVec<PoolChange>,
+    /// Pools that are no more.
+    gone: KVVec<Arc<Pool>>,
+}
+
+impl Change {
+    /// Prepares to run `config` in place of `old`. `number` gives each new server a number. Process
+    /// context.
+    pub(crate) fn prepare(
+        config: Config<ProcessHeap>,
+        old: &Cluster,
+        mut number: impl FnMut() -> u32,
+    ) -> Result<Self> {
+        let (pools, gone) = pools_of(&config, old)?;
+        let mut changes = KVVec::with_capacity(pools.len(), GFP_KERNEL)?;
+        let mut servers = KVVec::new();
+        for (id, pool) in (0..).zip(&pools) {
+            let id = PoolId::new(id);
+            let members = members_of(&config, id, pool, &mut number, &mut servers)?;
+            changes.push(
+                PoolChange {
+                    pool: pool.clone(),
+                    queue: queue_of(&config, id, pool)?,
+                    roster: roster_of(&config, id, pool, members, &pools)?,
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        let mut by_number = KVVec::with_capacity(servers.len(), GFP_KERNEL)?;
+        for server in &servers {
+            by_number.push((server.number, server.clone()), GFP_KERNEL)?;
+        }
+        let mut by_endpoint = KVVec::new();
+        for (id, service) in (0..).zip(config.services()) {
+            by_endpoint.push((service.endpoint, ServiceId::new(id)), GFP_KERNEL)?;
+        }
+        sort_by_key(&mut by_endpoint, |&(endpoint, _)| endpoint);
+        sort_by_key(&mut by_number, |&(number, _)| number);
+        let cluster = Cluster {
+            config,
+            pools,
+            servers,
+            by_endpoint,
+            by_number,
+        };
+        Ok(Self {
+            cluster: KBox::new(cluster, GFP_KERNEL)?,
+            pools: changes,
+            gone,
+        })
+    }
+
+    /// Carries it out. The old configuration is returned, which readers may still have. Process
+    /// context.
+    pub(crate) fn commit(self, current: Writer<'_, Cluster>) -> Retired<Cluster> {
+        let now = now_ms();
+        let entries = self.cluster.config.servers();
+        for (entry, server) in entries.iter().zip(&self.cluster.servers) {
+            server.max.store(entry.max.unwrap_or(0), Relaxed);
+            server.configure_weight(entry.weight, now);
+        }
+        for change in self.pools {
+            change.pool.replace(change.roster);
+            if let Some(queue) = change.queue {
+                change.pool.set_queue(queue);
+            }
+            // Weights may have changed since the roster was prepared.
+            change.pool.set_stale();
+        }
+        let retired = current.retire(self.cluster);
+        for pool in self.gone {
+            pool.end();
+        }
+        retired
+    }
+}
+
+/// The pools of `config`, known ones being carried over, and those that it does not have any more.
+#[allow(clippy::type_complexity)] // As simple as a pair can be.
+fn pools_of(
+    config: &Config<ProcessHeap>,
+    old: &Cluster,
+) -> Result<(KVVec<Arc<Pool>>, KVVec<Arc<Pool>>)> {
+    let mut known = KVVec::new();
+    for ((_, pool), entry) in old.pools().zip(old.config.pools()) {
+        known.push((old.config.name(entry.name), pool, false), GFP_KERNEL)?;
+    }
+    sort_by_key(&mut known, |&(name, _, _)| name);
+    let mut pools = KVVec::new();
+    for (id, entry) in (0..).zip(config.pools()) {
+        let name = config.name(entry.name);
+        let same = known
+            .binary_search_by_key(&name, |&(name, _, _)| name)
+            .ok()
+            .and_then(|at| known.get_mut(at));
+        let pool = match same {
+            Some((_, pool, stays)) => {
+                *stays = true;
+                (*pool).clone()
+            }
+            None => {
+                let option = |key| config.pool_option(PoolId::new(id), key);
+                Pool::new(entry.policy, &Setup { option: &option }, entry.checks)?
+            }
+        };
+        pools.push(pool, GFP_KERNEL)?;
+    }
+    let mut gone = KVVec::new();
+    for (_, pool, _) in known.iter().filter(|(_, _, stays)| !stays) {
+        gone.push((*pool).clone(), GFP_KERNEL)?;
+    }
+    Ok((pools, gone))
+}
+
+/// The servers of a pool by their places, of which known ones keep theirs. They are also appended to
+/// `all`, in the order of the configuration.
+fn members_of(
+    config: &Config<ProcessHeap>,
+    id: PoolId,
+    pool: &Arc<Pool>,
+    number: &mut impl FnMut() -> u32,
+    all: &mut KVVec<Arc<Server>>,
+) -> Result<KVVec<Option<Arc<Server>>>> {
+    let current = pool.roster.write();
+    let mut known = KVVec::new();
+    for server in current.servers() {
+        known.push(server, GFP_KERNEL)?;
+    }
+    sort_by_key(&mut known, |server| server.name());
+    let same = |entry: &config::Server| {
+        let name = config.name(entry.name);
+        let at = known.binary_search_by_key(&name, |server| server.name());
+        let server = at.ok().and_then(|at| known.get(at));
+        server.filter(|server| server.endpoint == entry.endpoint)
+    };
+
+    let mut members: KVVec<Option<Arc<Server>>> = KVVec::new();
+    for _ in 0..current.members.len() {
+        members.push(None, GFP_KERNEL)?;
+    }
+    for server in config.pool_servers(id).filter_map(|(_, entry)| same(entry)) {
+        if let Some(place) = members.get_mut(usize::from(server.place)) {
+            *place = Some((*server).clone());
+        }
+    }
+    let mut next = 0;
+    for (_, entry) in config.pool_servers(id) {
+        if let Some(server) = same(entry) {
+            all.push((*server).clone(), GFP_KERNEL)?;
+            continue;
+        }
+        while members.get(next).is_some_and(Option::is_some) {
+            next += 1;
+        }
+        let new = Server::new(
+            config.name(entry.name),
+            entry,
+            pool.clone(),
+            number(),
+            u16::try_from(next).map_err(|_| E2BIG)?,
+        )?;
+        all.push(new.clone(), GFP_KERNEL)?;
+        match members.get_mut(next) {
+            Some(place) => *place = Some(new),
+            None => members.push(Some(new), GFP_KERNEL)?,
+        }
+    }
+    Ok(members)
+}
+
+fn roster_of(
+    config: &Config<ProcessHeap>,
+    id: PoolId,
+    pool: &Arc<Pool>,
+    members: KVVec<Option<Arc<Server>>>,
+    pools: &[Arc<Pool>],
+) -> Result<KBox<Roster>> {
+    let entry = config.pool(id).ok_or(EINVAL)?;
+    let option = |key| config.pool_option(id, key);
+    let current = pool.roster.write();
+    let policy = Roster::policy_for(
+        entry.policy,
+        &Setup { option: &option },
+        &members,
+        &entry.checks,
+        Some(&current.policy),
+        now_ms(),
+    )?;
+    let backup = entry.backup.and_then(|id| pools.get(id.index()));
+    let roster = Roster {
+        members,
+        policy,
+        checks: entry.checks,
+        queue_timeout_ms: entry.queue_timeout_ms,
+        backup: backup.cloned(),
+    };
+    Ok(KBox::new(roster, GFP_KERNEL)?)
+}
+
+/// Another queue for a pool, if it needs one.
+fn queue_of(
+    config: &Config<ProcessHeap>,
+    id: PoolId,
+    pool: &Arc<Pool>,
+) -> Result<Option<Queue>> {
+    let room = config.pool(id).ok_or(EINVAL)?.queue as usize;
+    if pool.queue_room() == room {
+        return Ok(None);
+    }
+    Ok(Some(Queue::new(room).map_err(|_| ENOMEM)?))
 }

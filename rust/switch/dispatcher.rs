@@ -2,8 +2,9 @@
 
 //! The dispatcher: reads a request where it was received, chooses a server, and hands over.
 //!
-//! All of it happens in the softirq that brought the last octet of the request's head, under the
-//! socket's lock. The request is parsed in the receive queue and copied once: into CREATE.
+//! All of it happens in the softirq that brought the last octet needed, under the socket's lock; for
+//! a request that had to wait for a server, in the worker that calls it. The request is parsed in the
+//! receive queue and copied once: into CREATE.
 
 use core::net::IpAddr;
 
@@ -20,15 +21,17 @@ use thop_core::{
         Endpoint,
         FlowKey, //
     },
-    config::PoolId,
-    flow::Flow,
-    http::{
-        Head,
-        Parser,
-        Progress,
-        Span, //
+    config::{
+        self,
+        PoolId,
+        Protocol, //
     },
+    flow::Flow,
+    http,
     packet::Flags,
+    policy::Class,
+    request::Request,
+    tls,
     wire::{
         Parties,
         TcpOptions,
@@ -40,6 +43,7 @@ use thop_kernel::{
     listener::{
         Dispatcher,
         Outcome,
+        Snapshot,
         Stream, //
     },
     messages::Create,
@@ -55,6 +59,13 @@ use crate::{
         Stage,
         REPEAT_MS, //
     },
+    pool::{
+        Choice,
+        Pool,
+        Waiting, //
+    },
+    refusal::Speaks,
+    server::Server,
     switch::Switch, //
 };
 
@@ -64,9 +75,59 @@ pub(crate) struct Service {
     pub(crate) endpoint: Endpoint,
 }
 
+/// What is known of a request while it arrives, or waits.
+pub(crate) struct Reading {
+    parser: Parser,
+    /// Since when the request waits for a server, milliseconds since boot.
+    queued_ms: Option<u64>,
+}
+
+enum Parser {
+    Http(http::Parser),
+    Tls(tls::Parser),
+}
+
+/// What the octets have turned out to be.
+#[derive(Clone, Copy)]
+enum Message<'a> {
+    /// A request in HTTP/1.x.
+    Http(&'a http::Head),
+    /// The preface of HTTP/2.
+    Http2,
+    /// A ClientHello.
+    Tls(&'a tls::Hello),
+}
+
+impl Message<'_> {
+    fn speaks(&self) -> Speaks {
+        match self {
+            Self::Http(_) => Speaks::Http,
+            Self::Http2 => Speaks::Http2,
+            Self::Tls(_) => Speaks::Tls,
+        }
+    }
+
+    /// Whether it may be given to a second server, when the first has been silent.
+    fn is_idempotent(&self) -> bool {
+        match self {
+            Self::Http(head) => head.method.is_idempotent(),
+            // What follows the preface is compressed.
+            Self::Http2 => false,
+            // A handshake begins nothing that outlives it; but early data is a request.
+            Self::Tls(hello) => !hello.early_data(),
+        }
+    }
+}
+
+/// Where a request goes.
+struct Target {
+    pool: PoolId,
+    class: u16,
+}
+
 impl Service {
     /// Something of this service's configuration, or what holds when it has none any more.
-    fn configured<R>(&self, f: impl FnOnce(&thop_core::config::Service) -> R) -> Option<R> {
+    fn configured<R>(&self, f: impl FnOnce(&config::Service) -> R) -> Option<R> {
         let guard = rcu::read_lock();
         let cluster = self.switch.cluster.read(&guard);
         cluster
@@ -74,117 +135,207 @@ impl Service {
             .map(|(_, service)| f(service))
     }
 
-    fn answer(&self, status: u16) -> Outcome {
-        Outcome::Answer(self.switch.error(status))
+    fn refuse(&self, speaks: Speaks, status: u16) -> Outcome {
+        Outcome::Answer(self.switch.refusal(speaks, status))
     }
 
-    fn dispatch(&self, stream: Stream<'_, Self>, head: &Head) -> Outcome {
+    fn dispatch(
+        &self,
+        stream: Stream<'_, Self>,
+        message: Message<'_>,
+        queued_ms: &mut Option<u64>,
+    ) -> Outcome {
         let switch = &*self.switch;
-        switch.count(Counter::Requests);
+        let speaks = message.speaks();
+        let now = now_ms();
+        if queued_ms.is_none() {
+            switch.count(match speaks {
+                Speaks::Http => Counter::Requests,
+                Speaks::Http2 => Counter::Prefaces,
+                Speaks::Tls => Counter::Hellos,
+            });
+        }
         let guard = rcu::read_lock();
         let cluster = switch.cluster.read(&guard);
-        let Some(pool) = self.pool(cluster, &stream, head) else {
-            return self.answer(503);
-        };
-        let Some(pool) = cluster.pool(pool) else {
-            return self.answer(503);
-        };
-        let now = now_ms();
-        let Some(server) = pool.choose(&[], now) else {
-            return self.answer(503);
-        };
-
         let snapshot = stream.snapshot();
+        let chosen = with_request(&stream, message, snapshot.client.ip, |request| {
+            self.choose(cluster, &guard, message, request, queued_ms.is_some(), now)
+        });
+        let (server, pool, class) = match chosen {
+            Some(Choice::Server(server, pool, class)) => (server, pool, class),
+            Some(Choice::Full(pool)) => {
+                return self.wait(stream, speaks, &pool, &guard, queued_ms, now)
+            }
+            Some(Choice::None) | None => return self.refuse(speaks, 503),
+        };
+        self.hand_over(stream, message, &snapshot, server, pool, class, now)
+    }
+
+    /// The server for a request.
+    fn choose(
+        &self,
+        cluster: &Cluster,
+        guard: &rcu::Guard,
+        message: Message<'_>,
+        mut request: Request<'_>,
+        called: bool,
+        now: u64,
+    ) -> Choice {
+        let Some(target) = self.target(cluster, message, &request) else {
+            return Choice::None;
+        };
+        let Some(pool) = cluster.pool(target.pool) else {
+            return Choice::None;
+        };
+        if pool.waiting() > 0 && !called {
+            // Others were first.
+            return Choice::Full(pool.clone());
+        }
+        request.class = target.class;
+        pool.choose(guard, |policy| policy.classify(&request), &[], now)
+    }
+
+    /// The pool that a request is for.
+    fn target(
+        &self,
+        cluster: &Cluster,
+        message: Message<'_>,
+        request: &Request<'_>,
+    ) -> Option<Target> {
+        let (id, service) = cluster.service(&self.endpoint)?;
+        match message {
+            Message::Http2 => service.h2.map(|pool| Target { pool, class: 0 }),
+            Message::Http(_) | Message::Tls(_) => {
+                let target = cluster.config.route(id, request)?;
+                Some(Target {
+                    pool: target.pool,
+                    class: target.class,
+                })
+            }
+        }
+    }
+
+    /// Lets a request wait for a server of `pool`.
+    fn wait(
+        &self,
+        stream: Stream<'_, Self>,
+        speaks: Speaks,
+        pool: &Arc<Pool>,
+        guard: &rcu::Guard,
+        queued_ms: &mut Option<u64>,
+        now: u64,
+    ) -> Outcome {
+        let switch = &*self.switch;
+        let again = queued_ms.is_some();
+        let since_ms = *queued_ms.get_or_insert(now);
+        let timeout_ms = pool.roster.read(guard).queue_timeout_ms;
+        if now.saturating_sub(since_ms) >= u64::from(timeout_ms) {
+            switch.count(Counter::QueueTimeouts);
+            return self.refuse(speaks, 503);
+        }
+        let waiting = Waiting {
+            turn: stream.queue(),
+            since_ms,
+        };
+        if let Err(waiting) = pool.enqueue(waiting, again) {
+            waiting.turn.cancel();
+            switch.count(Counter::QueueFull);
+            return self.refuse(speaks, 503);
+        }
+        if !again {
+            switch.count(Counter::Queued);
+        }
+        // A server may have become free just before the request was in the queue, where whoever
+        // freed it did not find it; the worker looks.
+        switch.worker.kick_in(1);
+        Outcome::Queued
+    }
+
+    #[allow(clippy::too_many_arguments)] // Each is a thing of its own.
+    fn hand_over(
+        &self,
+        stream: Stream<'_, Self>,
+        message: Message<'_>,
+        snapshot: &Snapshot,
+        server: Arc<Server>,
+        pool: Arc<Pool>,
+        class: Class,
+        now: u64,
+    ) -> Outcome {
+        let switch = &*self.switch;
+        let speaks = message.speaks();
         let key = FlowKey {
             client: snapshot.client,
             service: snapshot.service,
         };
+        let state = state_of(snapshot, stream.is_closed());
         let parties = Parties {
             client: key.client,
             service: key.service,
             server: server.endpoint,
-        };
-        let state = TcpState {
-            isn_client: snapshot.first.wrapping_sub(1),
-            isn_switch: snapshot.snd_nxt.wrapping_sub(1),
-            ts_recent: snapshot.ts_recent,
-            ts_last: snapshot.ts_now,
-            window: snapshot.window,
-            mss: snapshot.mss.max(MIN_MSS),
-            snd_wscale: if snapshot.wscale {
-                snapshot.snd_wscale
-            } else {
-                0
-            },
-            rcv_wscale: if snapshot.wscale {
-                snapshot.rcv_wscale
-            } else {
-                0
-            },
-            options: TcpOptions::NONE
-                .with(TcpOptions::WSCALE, snapshot.wscale)
-                .with(TcpOptions::SACK, snapshot.sack)
-                .with(TcpOptions::TIMESTAMP, snapshot.timestamps)
-                .with(TcpOptions::ECN, snapshot.ecn)
-                .with(TcpOptions::FIN, stream.is_closed()),
-        };
-        let request_len = stream.len();
-        let id = switch.new_id();
-        let message = switch.create_message(state, request_len, &parties, id, 0, 0);
-        let create = Create::new(&message, request_len as usize, |packet, at| {
-            stream.copy_to(packet, at)
-        });
-        let create = match create {
-            Ok(create) => create,
-            Err(error) => {
-                if error == EMSGSIZE {
-                    switch.count(Counter::RequestTooLong);
-                }
-                return self.answer(503);
-            }
-        };
-        let (Ok(first), Ok(place)) = (
-            create.packet(&message),
-            KBox::<Pending>::new_uninit(GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN),
-        ) else {
-            switch.count(Counter::NoMemory);
-            return self.answer(503);
         };
         let mut flow = Flow::new(now as u32);
         if stream.is_closed() {
             // The FIN is part of what is handed over.
             flow.on_segment(Flags::FIN, 0, 0, now as u32);
         }
-
-        // From here on the socket neither acknowledges nor receives.
-        let pending = KBox::write(
-            place,
-            Pending {
-                parked: stream.park(),
-                create,
-                state,
-                request_len,
-                pool: pool.clone(),
-                tried: KVec::new(),
-                stage: Stage::Answer(0),
-                offered_ms: now,
-                taken_ms: now,
-                idempotent: head.method.is_idempotent(),
-                held: KVec::new(),
-            },
-        );
-        server.connections.fetch_add(1, Relaxed);
-        server.offered.fetch_add(1, Relaxed);
-        let to = server.ip;
-        let connection = Connection {
+        let id = switch.new_id();
+        // From here on the server is counted down when this is dropped without an element.
+        let mut connection = Connection {
             key,
-            server,
+            server: server.clone(),
             id,
             handoff_ack: snapshot.snd_nxt,
             flow,
+            life: 0,
             counted: true,
-            pending: Some(pending),
+            pending: None,
         };
+        let give_up = |connection: Connection| {
+            switch.removed(connection);
+            self.refuse(speaks, 503)
+        };
+
+        let request_len = stream.len();
+        let create = switch.create_message(state, request_len, &parties, id, 0, 0);
+        let prepared = Create::new(&create, request_len as usize, |packet, at| {
+            stream.copy_to(packet, at)
+        });
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                if error == EMSGSIZE {
+                    switch.count(Counter::RequestTooLong);
+                }
+                return give_up(connection);
+            }
+        };
+        let (Ok(first), Ok(place)) = (
+            prepared.packet(&create),
+            KBox::<Pending>::new_uninit(GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN),
+        ) else {
+            switch.count(Counter::NoMemory);
+            return give_up(connection);
+        };
+
+        // From here on the socket neither acknowledges nor receives.
+        let pending = Pending {
+            parked: stream.park(),
+            create: prepared,
+            state,
+            request_len,
+            pool,
+            class,
+            speaks,
+            tried: KVec::new(),
+            stage: Stage::Answer(0),
+            offered_ms: now,
+            taken_ms: now,
+            idempotent: message.is_idempotent(),
+            held: KVec::new(),
+        };
+        connection.pending = Some(KBox::write(place, pending));
+        server.offered.fetch_add(1, Relaxed);
         match switch.table.insert(connection) {
             Ok(Some(old)) => switch.removed(old),
             Ok(None) => {}
@@ -192,7 +343,7 @@ impl Service {
                 switch.count(Counter::TableFull);
                 if let Some(pending) = connection.pending.take() {
                     let Pending { parked, .. } = KBox::into_inner(pending);
-                    parked.answer(switch.error(503));
+                    parked.answer(switch.refusal(speaks, 503));
                 }
                 switch.removed(connection);
                 return Outcome::Parked;
@@ -200,91 +351,173 @@ impl Service {
         }
         switch.count(Counter::Handoffs);
         if switch.look_in(key, id, REPEAT_MS[0]) {
-            switch.send_create(first, to);
+            switch.send_create(first, server.ip);
         } else {
             switch.answer(&key, id, 503);
         }
         Outcome::Parked
     }
+}
 
-    /// The pool that the request is for.
-    fn pool(&self, cluster: &Cluster, stream: &Stream<'_, Self>, head: &Head) -> Option<PoolId> {
-        let (service, _) = cluster.service(&self.endpoint)?;
-        let route = |octets: &[u8]| {
-            let part = |span: Span| {
-                let start = span.start as usize;
-                octets.get(start..start.checked_add(span.len as usize)?)
-            };
-            let path = part(head.path).filter(|path| !path.is_empty());
-            cluster
-                .config
-                .route(service, head.host.and_then(part), path.unwrap_or(b"/"))
-        };
-        let len = head.len as usize;
-        let mut pool = None;
-        let mut in_one_piece = false;
-        stream.read(0, |octets| {
-            if let Some(octets) = octets.get(..len) {
-                in_one_piece = true;
-                pool = route(octets);
-            }
-            false
-        });
-        if in_one_piece {
-            return pool;
-        }
-        let memory = GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN;
-        let mut copy = KVec::with_capacity(len, memory).ok()?;
-        stream.read(0, |octets| {
-            let more = len.saturating_sub(copy.len()).min(octets.len());
-            octets
-                .get(..more)
-                .is_some_and(|octets| copy.extend_from_slice(octets, memory).is_ok())
-                && copy.len() < len
-        });
-        route(&copy)
+/// What CREATE says of a connection.
+fn state_of(snapshot: &Snapshot, closed: bool) -> TcpState {
+    let scale = |scale| if snapshot.wscale { scale } else { 0 };
+    TcpState {
+        isn_client: snapshot.first.wrapping_sub(1),
+        isn_switch: snapshot.snd_nxt.wrapping_sub(1),
+        ts_recent: snapshot.ts_recent,
+        ts_last: snapshot.ts_now,
+        window: snapshot.window,
+        mss: snapshot.mss.max(MIN_MSS),
+        snd_wscale: scale(snapshot.snd_wscale),
+        rcv_wscale: scale(snapshot.rcv_wscale),
+        options: TcpOptions::NONE
+            .with(TcpOptions::WSCALE, snapshot.wscale)
+            .with(TcpOptions::SACK, snapshot.sack)
+            .with(TcpOptions::TIMESTAMP, snapshot.timestamps)
+            .with(TcpOptions::ECN, snapshot.ecn)
+            .with(TcpOptions::FIN, closed),
     }
 }
 
-impl Dispatcher for Service {
-    type Progress = Parser;
+/// Shows what was received as a request. `None` without memory.
+///
+/// A head that lies in one piece is looked at where it is; only one that came in several segments is
+/// put together first.
+fn with_request<R>(
+    stream: &Stream<'_, Service>,
+    message: Message<'_>,
+    client: IpAddr,
+    f: impl FnOnce(Request<'_>) -> R,
+) -> Option<R> {
+    let head = match message {
+        Message::Http(head) => head,
+        Message::Http2 => return Some(f(Request::of(client))),
+        Message::Tls(hello) => {
+            let mut request = Request::of(client);
+            // With ECH the name in the clear is not the one that is meant.
+            request.host = hello.server_name().filter(|_| !hello.ech());
+            request.alpn = hello.alpn();
+            return Some(f(request));
+        }
+    };
+    let len = head.len as usize;
+    let mut f = Some(f);
+    let mut result = None;
+    stream.read(0, |octets| {
+        if let Some(octets) = octets.get(..len) {
+            result = f
+                .take()
+                .map(|f| f(Request::http(client, head, octets)));
+        }
+        false
+    });
+    let Some(f) = f else { return result };
+    let memory = GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN;
+    let mut copy = KVec::with_capacity(len, memory).ok()?;
+    stream.read(0, |octets| {
+        let more = len.saturating_sub(copy.len()).min(octets.len());
+        octets
+            .get(..more)
+            .is_some_and(|octets| copy.extend_from_slice(octets, memory).is_ok())
+            && copy.len() < len
+    });
+    Some(f(Request::http(client, head, &copy)))
+}
 
-    fn begin(&self) -> Parser {
-        Parser::new(
-            self.configured(|service| service.head_limit)
-                .unwrap_or(thop_core::config::DEFAULT_HEAD_LIMIT),
-        )
+impl Dispatcher for Service {
+    type Progress = Reading;
+
+    fn begin(&self) -> Reading {
+        let (protocol, limit) = self
+            .configured(|service| (service.protocol, service.head_limit))
+            .unwrap_or((Protocol::Http, config::DEFAULT_HEAD_LIMIT));
+        Reading {
+            parser: match protocol {
+                Protocol::Http => Parser::Http(http::Parser::new(limit)),
+                Protocol::Tls => Parser::Tls(tls::Parser::new(limit)),
+            },
+            queued_ms: None,
+        }
     }
 
-    fn received(&self, stream: Stream<'_, Self>, parser: &mut Parser) -> Outcome {
-        let mut result = Ok(Progress::NeedMore);
-        stream.read(parser.fed(), |octets| {
-            result = parser.feed(octets);
-            matches!(result, Ok(Progress::NeedMore))
-        });
-        match result {
-            Ok(Progress::NeedMore) if !stream.is_closed() => Outcome::Wait,
-            Ok(Progress::NeedMore) if parser.fed() == 0 => {
-                self.switch.count(Counter::Silent);
-                Outcome::Close
+    fn received(&self, stream: Stream<'_, Self>, reading: &mut Reading) -> Outcome {
+        let closed = stream.is_closed();
+        match &mut reading.parser {
+            Parser::Http(parser) => {
+                // A request that is called was read to its end before.
+                let mut result = parser.feed(&[]);
+                if matches!(result, Ok(http::Progress::NeedMore)) {
+                    stream.read(parser.fed(), |octets| {
+                        result = parser.feed(octets);
+                        matches!(result, Ok(http::Progress::NeedMore))
+                    });
+                }
+                let message = match result {
+                    Ok(http::Progress::Complete) => parser.head().map(Message::Http),
+                    Ok(http::Progress::Http2) => Some(Message::Http2),
+                    Ok(http::Progress::NeedMore) if !closed => return Outcome::Wait,
+                    Ok(http::Progress::NeedMore) if parser.fed() == 0 => {
+                        self.switch.count(Counter::Silent);
+                        return Outcome::Close;
+                    }
+                    // The client will not send the rest.
+                    Ok(http::Progress::NeedMore) => None,
+                    Err(error) => return self.refuse(Speaks::Http, error.status()),
+                };
+                match message {
+                    Some(Message::Http2) if !self.takes_http2() => {
+                        self.refuse(Speaks::Http2, 505)
+                    }
+                    Some(message) => self.dispatch(stream, message, &mut reading.queued_ms),
+                    None => self.refuse(Speaks::Http, 400),
+                }
             }
-            // The client will not send the rest.
-            Ok(Progress::NeedMore) => self.answer(400),
-            Ok(Progress::Complete) => match parser.head().copied() {
-                Some(head) => self.dispatch(stream, &head),
-                None => self.answer(400),
-            },
-            Err(error) => self.answer(error.status()),
+            Parser::Tls(parser) => {
+                let mut result = parser.feed(&[]);
+                if matches!(result, Ok(tls::Progress::NeedMore)) {
+                    stream.read(parser.fed(), |octets| {
+                        result = parser.feed(octets);
+                        matches!(result, Ok(tls::Progress::NeedMore))
+                    });
+                }
+                match result {
+                    Ok(tls::Progress::Complete) => {}
+                    Ok(tls::Progress::NeedMore) if !closed => return Outcome::Wait,
+                    Ok(tls::Progress::NeedMore) => {
+                        self.switch.count(Counter::Silent);
+                        return Outcome::Close;
+                    }
+                    Err(error) => {
+                        return Outcome::Answer(self.switch.alert(error.alert()));
+                    }
+                }
+                match parser.hello() {
+                    Some(hello) => {
+                        self.dispatch(stream, Message::Tls(hello), &mut reading.queued_ms)
+                    }
+                    None => Outcome::Close,
+                }
+            }
         }
     }
 
     fn timeout_ms(&self) -> u32 {
         self.configured(|service| service.head_timeout_ms)
-            .unwrap_or(thop_core::config::DEFAULT_HEAD_TIMEOUT_MS)
+            .unwrap_or(config::DEFAULT_HEAD_TIMEOUT_MS)
     }
 
     fn timed_out(&self) -> &'static [u8] {
-        self.switch.error(408)
+        match self.configured(|service| service.protocol) {
+            Some(Protocol::Tls) => self.switch.alert(tls::CLOSE_NOTIFY),
+            Some(Protocol::Http) | None => self.switch.refusal(Speaks::Http, 408),
+        }
+    }
+}
+
+impl Service {
+    fn takes_http2(&self) -> bool {
+        self.configured(|service| service.h2.is_some()) == Some(true)
     }
 }
 

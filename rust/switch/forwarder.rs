@@ -37,13 +37,13 @@ use thop_kernel::{
 };
 
 use crate::{
-    cluster::Server,
     counters::Counter,
     handoff::{
         Completed,
         Connection,
         Stage, //
     },
+    server::Server,
     switch::Switch, //
 };
 
@@ -60,6 +60,8 @@ enum Step {
     /// It was held, and shows that the client has heard nothing of a silent server.
     Silence(Verdict, u64),
     PassUp,
+    /// The server has lost the connection.
+    Lost,
     Drop(Counter),
 }
 
@@ -86,6 +88,9 @@ impl Switch {
         let now = now_ms() as u32;
         let mut packet = Some(packet);
         let step = self.table.with(&segment.key, |connection| {
+            if connection.is_lost() {
+                return Step::Lost;
+            }
             let before = connection.flow.phase();
             let rule =
                 connection
@@ -138,6 +143,17 @@ impl Switch {
                 if let Some(connection) = removed {
                     self.removed(connection);
                 }
+                packet.accept()
+            }
+            Some(Step::Lost) => {
+                self.count(Counter::Purged);
+                let removed = self
+                    .table
+                    .remove_if(&segment.key, |connection| connection.is_lost());
+                if let Some(connection) = removed {
+                    self.removed(connection);
+                }
+                // The stack knows nothing of it, and resets it.
                 packet.accept()
             }
             Some(Step::Drop(why)) => {
@@ -225,6 +241,9 @@ impl Switch {
         }
         packet.detach();
         self.count(Counter::Forwarded);
+        if segment.payload_len() > 0 && begins_a_request(&packet, segment) {
+            self.count(Counter::LaterRequests);
+        }
         route.forward(self.namespace, packet);
     }
 }

@@ -33,6 +33,7 @@ use thop_core::{
         FlowKey, //
     },
     flow::Flow,
+    policy::Class,
     wire::{
         Message,
         Parties,
@@ -47,11 +48,10 @@ use thop_kernel::{
 };
 
 use crate::{
-    cluster::{
-        Pool,
-        Server, //
-    },
     dispatcher::Service,
+    pool::Pool,
+    refusal::Speaks,
+    server::Server, //
 };
 
 /// When CREATE is repeated, milliseconds after it was sent before.
@@ -79,6 +79,8 @@ pub(crate) struct Connection {
     /// The first sequence number that the server sends.
     pub(crate) handoff_ack: u32,
     pub(crate) flow: Flow,
+    /// The server's life in which it took the connection: see [`Server::life()`].
+    pub(crate) life: u32,
     /// Whether it counts among the server's connections.
     pub(crate) counted: bool,
     /// What is needed until the server has the connection.
@@ -102,6 +104,10 @@ pub(crate) struct Pending {
     pub(crate) state: TcpState,
     pub(crate) request_len: u32,
     pub(crate) pool: Arc<Pool>,
+    /// What the request means to the pool's policy.
+    pub(crate) class: Class,
+    /// What the client speaks.
+    pub(crate) speaks: Speaks,
     /// Who has refused or been silent.
     pub(crate) tried: KVec<Arc<Server>>,
     pub(crate) stage: Stage,
@@ -131,19 +137,32 @@ impl Connection {
         }
     }
 
-    /// The server has the connection.
+    /// The server has the connection, in the life it is in now.
     pub(crate) fn complete(&mut self) -> Completed {
+        if self.pending.is_some() {
+            self.life = self.server.life();
+        }
         Completed {
             server: self.server.clone(),
             pending: self.pending.take(),
         }
     }
 
-    /// The server does not have the connection any more.
-    pub(crate) fn uncount(&mut self) {
-        if core::mem::replace(&mut self.counted, false) {
+    /// The server does not have the connection any more. Returns whether it did, and so has room for
+    /// another: see [`Switch::freed()`](crate::switch::Switch::freed).
+    #[must_use]
+    pub(crate) fn uncount(&mut self) -> bool {
+        let counted = core::mem::replace(&mut self.counted, false);
+        if counted {
             self.server.connections.fetch_sub(1, Relaxed);
         }
+        counted
+    }
+
+    /// Whether the server has begun anew since it took the connection, and so has lost it.
+    #[inline]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.pending.is_none() && self.life != self.server.life()
     }
 
     /// Whether `message` is about this handoff, as its present server would send it.

@@ -9,13 +9,16 @@
 //! | a request has arrived | softirq, the socket's lock held | `dispatcher.rs` |
 //! | a segment of a client comes | softirq, PRE_ROUTING | `forwarder.rs` |
 //! | a message of a server comes | softirq, LOCAL_IN | here |
-//! | something is due | worker, process context | here |
+//! | a server's report comes | softirq, LOCAL_IN | `monitor.rs` |
+//! | something is due | worker, process context | here, and `monitor.rs` |
 //!
 //! # Locks
 //!
-//! A socket's lock, if held, is the outermost. A bucket's lock of the table and a shard's lock of
-//! the deadlines are taken one at a time, with softirqs disabled; nothing is sent and no socket
-//! called under them. The configuration is read under RCU.
+//! A socket's lock, if held, is the outermost. A bucket's lock of the table, a shard's lock of the
+//! deadlines, that of a pool's queue and that of a server's health are taken one at a time, with
+//! softirqs disabled; nothing is sent and no socket called under them. The configuration and the
+//! pools' rosters are read under RCU; their writers' mutexes are taken in this order (process
+//! context): the listeners', the configuration's, a roster's.
 
 use core::net::Ipv4Addr;
 
@@ -34,7 +37,6 @@ use thop_core::{
     checksum::Sum,
     deadline::Deadlines,
     flow::Timeouts,
-    http::error_response,
     packet::{
         Flags,
         Ipv4Tcp,
@@ -80,10 +82,7 @@ use thop_kernel::{
 };
 
 use crate::{
-    cluster::{
-        Cluster,
-        Server, //
-    },
+    cluster::Cluster,
     counters::Counter,
     handoff::{
         Completed,
@@ -98,6 +97,8 @@ use crate::{
         PROBE_MS,
         REPEAT_MS, //
     },
+    pool::Choice,
+    server::Server, //
 };
 
 /// How many locks the deadlines of handoffs are spread over.
@@ -129,6 +130,9 @@ pub(crate) struct Switch {
     /// Names this life of the switch in its messages.
     epoch: u64,
     next_id: Atomic<u64>,
+    next_server: Atomic<u32>,
+    /// Whether servers have lost connections that are still in the table.
+    pub(crate) purge: Atomic<bool>,
     swept_ms: Atomic<u64>,
     #[pin]
     agenda: [SpinLockBh<Agenda>; SHARDS],
@@ -162,6 +166,8 @@ impl Switch {
                 statistics,
                 epoch: random::number(),
                 next_id: Atomic::new(1),
+                next_server: Atomic::new(1),
+                purge: Atomic::new(false),
                 swept_ms: Atomic::new(0),
                 agenda <- pin_init::pin_init_array_from_fn(|_| SpinLockBh::new(Agenda::new())),
                 worker <- Worker::new(),
@@ -175,15 +181,19 @@ impl Switch {
         self.statistics.count(counter);
     }
 
-    /// An error response, counted.
-    pub(crate) fn error(&self, status: u16) -> &'static [u8] {
-        self.count(Counter::answered(status));
-        error_response(status)
-    }
-
     /// A name for a new handoff.
     pub(crate) fn new_id(&self) -> u64 {
         self.next_id.fetch_add(1, Relaxed)
+    }
+
+    /// A number for a new server.
+    pub(crate) fn new_server(&self) -> u32 {
+        self.next_server.fetch_add(1, Relaxed)
+    }
+
+    /// Names this life of the switch.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     pub(crate) fn handoff(&self, id: u64) -> Handoff {
@@ -206,7 +216,9 @@ impl Switch {
 
     /// An element has left the table.
     pub(crate) fn removed(&self, mut connection: Connection) {
-        connection.uncount();
+        if connection.uncount() {
+            self.freed(&connection.server);
+        }
         // A pending handoff goes with it; its socket vanishes.
     }
 
@@ -335,6 +347,8 @@ impl Switch {
         }
 
         let now = now_ms();
+        let guard = rcu::read_lock();
+        let mut left = None;
         let next = self.table.with(key, |connection| {
             if connection.id != id {
                 return None;
@@ -353,11 +367,17 @@ impl Switch {
             {
                 return Some(Next::Answer(last));
             }
-            let Some(server) = pending.pool.choose(&pending.tried, now) else {
+            let class = pending.class;
+            let chosen = pending
+                .pool
+                .choose(&guard, |_| class, &pending.tried, now);
+            // One that waits for its turn could be the client's second, and this is no time for it.
+            let Choice::Server(server, pool, class) = chosen else {
                 return Some(Next::Answer(last));
             };
-            connection.uncount();
-            server.connections.fetch_add(1, Relaxed);
+            pending.pool = pool;
+            pending.class = class;
+            left = connection.uncount().then(|| connection.server.clone());
             connection.counted = true;
             server.offered.fetch_add(1, Relaxed);
             connection.server = server.clone();
@@ -375,6 +395,9 @@ impl Switch {
                 Err(_) => Some(Next::Answer(503)),
             }
         });
+        if let Some(left) = left {
+            self.freed(&left);
+        }
         match next.flatten() {
             None => {}
             Some(Next::Offer(packet, server, id)) => {
@@ -401,8 +424,8 @@ impl Switch {
         });
         if let Some(mut connection) = removed {
             if let Some(pending) = connection.pending.take() {
-                let Pending { parked, .. } = KBox::into_inner(pending);
-                parked.answer(self.error(status));
+                let Pending { parked, speaks, .. } = KBox::into_inner(pending);
+                parked.answer(self.refusal(speaks, status));
             }
             self.removed(connection);
         }

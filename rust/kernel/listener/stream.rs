@@ -205,6 +205,14 @@ impl<D: Dispatcher> Turn<D> {
         self.take()
     }
 
+    /// Gives the place up: the connection is again one that waits for octets. Only within the
+    /// [`received()`](Dispatcher::received) that has queued it.
+    pub fn cancel(mut self) {
+        if let Some(child) = self.0.take() {
+            let _ = child.phase.cmpxchg(phase::QUEUED, phase::WAITING, Full);
+        }
+    }
+
     fn take(&mut self) -> bool {
         // Once only: as soon as it is called it may be queued again, with another turn.
         let Some(child) = self.0.take() else {

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The load monitor: servers are asked how they are, and what they answer decides who gets requests.
+//!
+//! Asking, and noticing silence, is the worker's (process context). Answers come in softirq and take
+//! effect at once: requests see a server that has just failed as closed before the policy of its pool
+//! has been told.
+
+use core::net::Ipv4Addr;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Full,
+            Relaxed, //
+        },
+        rcu,
+        Arc, //
+    },
+};
+use thop_core::{
+    command::{
+        commands,
+        What, //
+    },
+    health::{
+        Checks,
+        Reason, //
+    },
+    policy::Setup,
+    wire::{
+        monitor::{
+            Load,
+            Monitor,
+            Ping, //
+        },
+        DropReason, //
+    },
+};
+use thop_kernel::{
+    messages,
+    time::now_ms, //
+};
+
+use crate::{
+    counters::Counter,
+    server::Server,
+    switch::Switch, //
+};
+
+/// How often a pool in which requests wait is looked at, milliseconds.
+const QUEUE_MS: u64 = 20;
+/// How often rosters are looked at that have been replaced, milliseconds.
+const TIDY_MS: u64 = 50;
+/// Over how many parts of an interval the servers of a pool are spread.
+const SPREAD: u64 = 16;
+
+impl Switch {
+    /// Asks servers, notices silence, tells policies of changes, and calls those who wait. Returns
+    /// after how many milliseconds there is more to do; `None` if there is nothing. Process context.
+    pub(crate) fn monitor(&self) -> Option<u64> {
+        let cluster = self.cluster.write();
+        let mut next: Option<u64> = None;
+        let mut sooner = |ms: u64| next = Some(next.map_or(ms, |next| next.min(ms)));
+        for (id, pool) in cluster.pools() {
+            let now = now_ms();
+            {
+                let roster = pool.roster.write();
+                for server in roster.servers() {
+                    if let Some(ms) = self.check(server, &roster.checks, now) {
+                        sooner(ms);
+                    }
+                }
+            }
+            if pool.take_stale() {
+                let option = |key| cluster.config.pool_option(id, key);
+                let kind = cluster.config.pool(id).map(|pool| pool.policy);
+                let renewed = kind.map(|kind| pool.renew(kind, &Setup { option: &option }, now));
+                if renewed.is_some_and(|result| result.is_err()) {
+                    // No memory: the old policy does, and what is closed stays so.
+                    pool.set_stale();
+                    sooner(TIDY_MS);
+                }
+            }
+            if !pool.tidy() {
+                sooner(TIDY_MS);
+            }
+            pool.call_all(&rcu::read_lock(), now);
+            if pool.waiting() > 0 {
+                sooner(QUEUE_MS);
+            }
+        }
+        next
+    }
+
+    /// Looks at one server. Returns after how many milliseconds it must be looked at again.
+    fn check(&self, server: &Arc<Server>, checks: &Checks, now: u64) -> Option<u64> {
+        let interval = checks.interval_ms.map(u64::from);
+        let due = server.ask_ms.load(Relaxed);
+        let ask = interval.filter(|_| now >= due);
+        let mut silent_at = None;
+        server.with_health(|health| {
+            let changed = health.tick(checks, now);
+            if ask.is_some() {
+                health.asked(now);
+            }
+            silent_at = health.silent_at_ms(checks);
+            changed
+        });
+        let interval = interval?;
+        if ask.is_some() {
+            // The first time at once; from then on not all in the same moment.
+            let offset = match due {
+                0 => interval * (u64::from(server.place) % SPREAD) / SPREAD,
+                _ => 0,
+            };
+            let next = now + interval - offset;
+            server.ask_ms.store(next, Relaxed);
+            self.ping(server);
+        }
+        let next = server.ask_ms.load(Relaxed).min(silent_at.unwrap_or(u64::MAX));
+        Some(next.saturating_sub(now).max(1))
+    }
+
+    fn ping(&self, server: &Server) {
+        self.count(Counter::Pings);
+        let asked = server.asked.fetch_add(1, Relaxed).wrapping_add(1);
+        let ping = Ping {
+            epoch: self.epoch(),
+            sequence: u64::from(server.number) << 32 | u64::from(asked),
+            server: server.endpoint,
+        };
+        let sent = messages::send_monitor(
+            self.namespace,
+            self.parameters.protocol,
+            &Monitor::Ping(ping),
+            Ipv4Addr::UNSPECIFIED,
+            server.ip,
+        );
+        if sent.is_err() {
+            self.count(Counter::SendErrors);
+        }
+    }
+
+    /// A server has answered. Softirq.
+    pub(crate) fn on_load(&self, load: &Load, from: Ipv4Addr) {
+        let guard = rcu::read_lock();
+        let cluster = self.cluster.read(&guard);
+        let known = cluster.server((load.ping.sequence >> 32) as u32);
+        let Some(server) = known.filter(|server| {
+            load.ping.epoch == self.epoch()
+                && load.ping.server == server.endpoint
+                && from == server.ip
+        }) else {
+            return self.count(Counter::Foreign);
+        };
+        let checks = server.pool.roster.read(&guard).checks;
+        let Some(changed) = server.on_load(load, &checks, now_ms()) else {
+            // Old, or a duplicate.
+            return;
+        };
+        self.count(Counter::Loads);
+        let began_anew = self.booted(server, load.boot);
+        if changed || began_anew {
+            self.worker.kick();
+        }
+    }
+
+    /// A message of a server names its boot epoch. Returns whether that is a new one, so that what
+    /// the server had before is lost. Any context.
+    pub(crate) fn booted(&self, server: &Server, boot: u64) -> bool {
+        let (_, began_anew) = server.booted(boot);
+        if began_anew {
+            self.count(Counter::Restarts);
+            self.purge.store(true, Relaxed);
+            self.worker.kick();
+        }
+        began_anew
+    }
+
+    /// A server has refused a connection: what that tells of it. Any context.
+    pub(crate) fn refused(&self, server: &Server, why: DropReason) {
+        let reason = match why {
+            DropReason::BacklogFull => Reason::QueueFull,
+            DropReason::NoListener | DropReason::Mptcp => Reason::NoListener,
+            // These say nothing of the next connection.
+            DropReason::NoMemory
+            | DropReason::Conflict
+            | DropReason::Unsupported
+            | DropReason::Internal => return,
+        };
+        let guard = rcu::read_lock();
+        let checks = server.pool.roster.read(&guard).checks;
+        if server.with_health(|health| health.refused(reason, &checks, now_ms())) {
+            self.worker.kick();
+        }
+    }
+
+    /// A connection of a server is over, or was taken from it: another request may go there. Any
+    /// context.
+    pub(crate) fn freed(&self, server: &Server) {
+        if server.pool.waiting() > 0 {
+            server.pool.call();
+        }
+    }
+
+    /// Connections that servers have lost by beginning anew leave the table. What their clients send
+    /// next goes up the stack, which resets it. Process context.
+    pub(crate) fn purge(&self) {
+        if self.purge.xchg(false, Full) {
+            self.table.sweep_all(
+                |connection| connection.is_lost(),
+                |connection| {
+                    self.count(Counter::Purged);
+                    self.removed(connection);
+                },
+            );
+        }
+    }
+
+    /// An operator's orders, all or none of them. Process context.
+    pub(crate) fn order(&self, text: &[u8]) -> Result {
+        let cluster = self.cluster.write();
+        for command in commands(text) {
+            let command = command.ok_or(EINVAL)?;
+            cluster.named(command.pool, command.server).ok_or(ENOENT)?;
+        }
+        let now = now_ms();
+        for command in commands(text).flatten() {
+            if let Some(server) = cluster.named(command.pool, command.server) {
+                server.with_health(|health| match command.what {
+                    What::Order(order) => health.order(order, now),
+                    What::Weight(weight) => health.reweigh(weight, now),
+                });
+            }
+        }
+        drop(cluster);
+        self.worker.kick();
+        Ok(())
+    }
+}

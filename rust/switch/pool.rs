@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A pool: servers that can stand in for each other, the policy that chooses among them, and the
+//! requests that wait for one of them.
+//!
+//! A pool lives as long as configurations have one of its name. Its [`Roster`] is replaced whenever
+//! a server comes, goes, or changes its weight, be it by its health; requests read it under RCU.
+//!
+//! # Locks
+//!
+//! The roster's writer lock belongs to the worker and to configuration (process context). The lock of
+//! the queue is a spinlock with softirqs disabled, taken alone.
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        rcu,
+        Arc,
+        Mutex, //
+    },
+};
+use thop_core::{
+    health::Checks,
+    policy::{
+        self,
+        Class,
+        Kind,
+        Member,
+        Servers,
+        Setup, //
+    },
+    request::Request,
+    ring::Ring, //
+};
+use thop_kernel::{
+    listener::Turn,
+    memory::ProcessHeap,
+    sync::{
+        RcuBox,
+        Retired,
+        SpinLockBh, //
+    }, //
+};
+
+use crate::{
+    dispatcher::Service,
+    server::Server, //
+};
+
+/// How often a choice is made anew because another CPU has taken the last place.
+const RACES: u32 = 8;
+/// How many backup pools, one behind the other, are tried.
+const BACKUPS: u32 = 8;
+
+/// The servers of a pool, as they are now.
+pub(crate) struct Roster {
+    /// By place. A place may be empty: its server has left the configuration.
+    pub(crate) members: KVVec<Option<Arc<Server>>>,
+    pub(crate) policy: policy::Any<ProcessHeap>,
+    pub(crate) checks: Checks,
+    pub(crate) queue_timeout_ms: u32,
+    pub(crate) backup: Option<Arc<Pool>>,
+}
+
+impl Roster {
+    /// The servers.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.members.iter().flatten()
+    }
+
+    /// The policy for members as they are now. Process context.
+    pub(crate) fn policy_for(
+        kind: Kind,
+        setup: &Setup<'_>,
+        members: &[Option<Arc<Server>>],
+        checks: &Checks,
+        before: Option<&policy::Any<ProcessHeap>>,
+        now_ms: u64,
+    ) -> Result<policy::Any<ProcessHeap>> {
+        let mut list = KVVec::with_capacity(members.len(), GFP_KERNEL)?;
+        for server in members {
+            let member = match server {
+                Some(server) => Member {
+                    name: server.name(),
+                    identity: server.endpoint.identity(),
+                    weight: server.health.lock().effective_weight(checks, now_ms),
+                },
+                None => Member {
+                    name: "",
+                    identity: 0,
+                    weight: 0,
+                },
+            };
+            list.push(member, GFP_KERNEL)?;
+        }
+        kind.initialise(setup, &list, before).map_err(|_| ENOMEM)
+    }
+
+    fn view<'a>(&'a self, tried: &'a [Arc<Server>], now_ms: u64, shunned_too: bool) -> View<'a> {
+        View {
+            members: &self.members,
+            tried,
+            now_ms,
+            shunned_too,
+        }
+    }
+}
+
+/// A roster as a policy sees it, for one request.
+pub(crate) struct View<'a> {
+    members: &'a [Option<Arc<Server>>],
+    tried: &'a [Arc<Server>],
+    now_ms: u64,
+    shunned_too: bool,
+}
+
+impl View<'_> {
+    fn server(&self, place: usize) -> Option<&Arc<Server>> {
+        self.members.get(place)?.as_ref()
+    }
+
+    fn is_free(&self, server: &Arc<Server>) -> bool {
+        server.room() > 0
+            && (self.shunned_too || !server.is_shunned(self.now_ms))
+            && !self.tried.iter().any(|tried| Arc::ptr_eq(tried, server))
+    }
+}
+
+impl Servers for View<'_> {
+    #[inline]
+    fn usable(&self, place: usize) -> bool {
+        self.server(place)
+            .is_some_and(|server| server.is_open() && self.is_free(server))
+    }
+
+    #[inline]
+    fn reachable(&self, place: usize) -> bool {
+        self.server(place)
+            .is_some_and(|server| server.is_reachable() && self.is_free(server))
+    }
+
+    #[inline]
+    fn connections(&self, place: usize) -> u32 {
+        self.server(place).map_or(u32::MAX, |server| server.load())
+    }
+
+    #[inline]
+    fn cpu(&self, place: usize) -> u32 {
+        self.server(place)
+            .map_or(0, |server| server.report.cpu.load(Relaxed))
+    }
+
+    #[inline]
+    fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+}
+
+/// Whom a request goes to.
+pub(crate) enum Choice {
+    /// This server, which counts it already; of this pool, for which the request means this.
+    Server(Arc<Server>, Arc<Pool>, Class),
+    /// All servers that could take it have as many connections as they may: those of this pool.
+    Full(Arc<Pool>),
+    /// There is no server.
+    None,
+}
+
+/// A request that waits.
+pub(crate) struct Waiting {
+    pub(crate) turn: Turn<Service>,
+    /// Since when, milliseconds since boot.
+    pub(crate) since_ms: u64,
+}
+
+/// Requests that wait.
+pub(crate) type Queue = Ring<ProcessHeap, Waiting>;
+
+/// A pool.
+#[pin_data]
+pub(crate) struct Pool {
+    #[pin]
+    pub(crate) roster: RcuBox<Roster>,
+    /// Whether the policy does not know of a change yet.
+    stale: Atomic<bool>,
+    /// How many requests wait, for those who need not know exactly.
+    waiting: Atomic<u32>,
+    #[pin]
+    queue: SpinLockBh<Queue>,
+    /// Rosters that readers may still have.
+    #[pin]
+    retired: Mutex<KVec<Retired<Roster>>>,
+    /// The roster after the last, made in time, as the end of a pool cannot fail.
+    #[pin]
+    nobody: Mutex<Option<KBox<Roster>>>,
+}
+
+impl Pool {
+    /// A pool without servers. Process context.
+    pub(crate) fn new(kind: Kind, setup: &Setup<'_>, checks: Checks) -> Result<Arc<Self>> {
+        let roster = Self::nobody(kind, setup, checks)?;
+        let last = Self::nobody(kind, setup, checks)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                roster <- RcuBox::new(roster),
+                stale: Atomic::new(false),
+                waiting: Atomic::new(0),
+                queue <- SpinLockBh::new(Queue::none()),
+                retired <- new_mutex!(KVec::new()),
+                nobody <- new_mutex!(Some(last)),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn nobody(kind: Kind, setup: &Setup<'_>, checks: Checks) -> Result<KBox<Roster>> {
+        let policy = Roster::policy_for(kind, setup, &[], &checks, None, 0)?;
+        let roster = Roster {
+            members: KVVec::new(),
+            policy,
+            checks,
+            queue_timeout_ms: 0,
+            backup: None,
+        };
+        Ok(KBox::new(roster, GFP_KERNEL)?)
+    }
+
+    // --- the choice (any context) ---------------------------------------------------------------
+
+    /// Chooses a server for a request that was not offered to those `tried`, here or in a backup
+    /// pool. `classify` tells what the request means to a policy.
+    pub(crate) fn choose(
+        self: &Arc<Self>,
+        rcu: &rcu::Guard,
+        mut classify: impl FnMut(&policy::Any<ProcessHeap>) -> Class,
+        tried: &[Arc<Server>],
+        now_ms: u64,
+    ) -> Choice {
+        let mut pool = self;
+        for _ in 0..=BACKUPS {
+            let roster = pool.roster.read(rcu);
+            let class = classify(&roster.policy);
+            for _ in 0..RACES {
+                match roster.select(class, tried, now_ms) {
+                    Some(server) if server.reserve() => {
+                        return Choice::Server(server.clone(), pool.clone(), class)
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            let full = |server: &Arc<Server>| {
+                server.is_open()
+                    && server.room() == 0
+                    && !tried.iter().any(|tried| Arc::ptr_eq(tried, server))
+            };
+            if roster.servers().any(full) {
+                return Choice::Full(pool.clone());
+            }
+            match &roster.backup {
+                Some(backup) => pool = backup,
+                None => break,
+            }
+        }
+        Choice::None
+    }
+
+    /// What a request means to the policy, whichever that is at the moment.
+    pub(crate) fn classify(policy: &policy::Any<ProcessHeap>, request: &Request<'_>) -> Class {
+        policy.classify(request)
+    }
+
+    /// A server has finished with a connection.
+    pub(crate) fn done(&self, rcu: &rcu::Guard, server: &Server, now_ms: u64) {
+        let roster = self.roster.read(rcu);
+        roster.policy.done(
+            usize::from(server.place),
+            &roster.view(&[], now_ms, true),
+        );
+    }
+
+    // --- those who wait (any context) -----------------------------------------------------------
+
+    /// How many wait.
+    #[inline]
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Lets a request wait: behind all others, or before them if it has waited already. Gives it
+    /// back when there is no room.
+    pub(crate) fn enqueue(&self, waiting: Waiting, again: bool) -> Result<(), Waiting> {
+        let mut queue = self.queue.lock();
+        let result = if again {
+            queue.push_front(waiting)
+        } else {
+            queue.push(waiting)
+        };
+        self.waiting.store(queue.len() as u32, Relaxed);
+        result
+    }
+
+    /// Calls the first that still waits. `false` if there is none.
+    pub(crate) fn call(&self) -> bool {
+        loop {
+            let mut queue = self.queue.lock();
+            let first = queue.pop();
+            self.waiting.store(queue.len() as u32, Relaxed);
+            drop(queue);
+            match first {
+                None => return false,
+                Some(first) if first.turn.call() => return true,
+                // It has ended meanwhile.
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Calls as many as there is room for, and those who have waited for too long.
+    pub(crate) fn call_all(&self, rcu: &rcu::Guard, now_ms: u64) {
+        if self.waiting() == 0 {
+            return;
+        }
+        let roster = self.roster.read(rcu);
+        let open = || roster.servers().filter(|server| server.is_open());
+        let room = open().fold(0u32, |room, server| room.saturating_add(server.room()));
+        // When no server is left it is the same as room for all: they hear so.
+        let room = if open().next().is_some() { room } else { u32::MAX };
+        for _ in 0..room.min(self.waiting()) {
+            if !self.call() {
+                return;
+            }
+        }
+        let timeout_ms = u64::from(roster.queue_timeout_ms);
+        loop {
+            let mut queue = self.queue.lock();
+            let late = queue
+                .first()
+                .is_some_and(|first| now_ms.saturating_sub(first.since_ms) >= timeout_ms);
+            let first = if late { queue.pop() } else { None };
+            self.waiting.store(queue.len() as u32, Relaxed);
+            drop(queue);
+            match first {
+                Some(first) => _ = first.turn.call(),
+                None => return,
+            }
+        }
+    }
+
+    // --- changes (process context, but for the first) -------------------------------------------
+
+    /// The policy must learn of a change. Any context.
+    pub(crate) fn set_stale(&self) {
+        self.stale.store(true, Relaxed);
+    }
+
+    /// Whether the policy must learn of a change; it does, after this.
+    pub(crate) fn take_stale(&self) -> bool {
+        self.stale.load(Relaxed) && self.stale.xchg(false, Full)
+    }
+
+    /// Gives the pool another roster.
+    pub(crate) fn replace(&self, roster: KBox<Roster>) {
+        let current = self.roster.write();
+        let other = current.policy.kind() != roster.policy.kind();
+        let mut retired = current.retire(roster);
+        if other {
+            retired.wait().policy.shutdown();
+        }
+        // Without memory it is dropped here, which waits.
+        let _ = self.retired.lock().push(retired, GFP_KERNEL);
+    }
+
+    /// Lets the policy know of the present weights.
+    pub(crate) fn renew(&self, kind: Kind, setup: &Setup<'_>, now_ms: u64) -> Result {
+        let current = self.roster.write();
+        let mut members = KVVec::with_capacity(current.members.len(), GFP_KERNEL)?;
+        for member in &current.members {
+            members.push(member.clone(), GFP_KERNEL)?;
+        }
+        let checks = current.checks;
+        let before = Some(&current.policy);
+        let roster = Roster {
+            policy: Roster::policy_for(kind, setup, &members, &checks, before, now_ms)?,
+            members,
+            checks,
+            queue_timeout_ms: current.queue_timeout_ms,
+            backup: current.backup.clone(),
+        };
+        let roster = KBox::new(roster, GFP_KERNEL)?;
+        let retired = current.retire(roster);
+        let _ = self.retired.lock().push(retired, GFP_KERNEL);
+        Ok(())
+    }
+
+    /// Frees rosters that nobody reads any more. Returns whether none is left.
+    pub(crate) fn tidy(&self) -> bool {
+        loop {
+            let mut list = self.retired.lock();
+            let over = list.iter().position(Retired::is_over);
+            let retired = over.and_then(|at| list.remove(at).ok());
+            let none = list.is_empty();
+            drop(list);
+            if retired.is_none() {
+                return none;
+            }
+        }
+    }
+
+    /// Gives those who wait another queue; who finds no place in it is called.
+    pub(crate) fn set_queue(&self, new: Queue) {
+        let mut queue = self.queue.lock();
+        let mut old = core::mem::replace(&mut *queue, new);
+        let mut left = None;
+        while let (None, Some(waiting)) = (&left, old.pop()) {
+            left = queue.push(waiting).err();
+        }
+        self.waiting.store(queue.len() as u32, Relaxed);
+        drop(queue);
+        while let Some(waiting) = left {
+            waiting.turn.call();
+            left = old.pop();
+        }
+    }
+
+    /// How many requests may wait.
+    pub(crate) fn queue_room(&self) -> usize {
+        self.queue.lock().room()
+    }
+
+    /// The pool is no more: the policy shuts down, the servers are let go, and those who wait are
+    /// called, to be told so.
+    pub(crate) fn end(&self) {
+        self.set_queue(Queue::none());
+        if let Some(nobody) = self.nobody.lock().take() {
+            let mut retired = self.roster.write().retire(nobody);
+            retired.wait().policy.shutdown();
+        }
+        let retired = core::mem::take(&mut *self.retired.lock());
+        drop(retired);
+    }
+}
+
+impl Roster {
+    /// The server that the policy chooses. One that has not answered lately is the last choice.
+    fn select(&self, class: Class, tried: &[Arc<Server>], now_ms: u64) -> Option<&Arc<Server>> {
+        let place = |shunned_too| {
+            let view = self.view(tried, now_ms, shunned_too);
+            self.policy.select(class, &view)
+        };
+        let place = place(false).or_else(|| place(true))?;
+        self.members.get(place)?.as_ref()
+    }
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A server as the switch knows it, as long as any configuration or connection does.
+//!
+//! What requests read is atomic: whether the server is open to them, how many connections it has,
+//! and what it has reported. Behind that is its [`Health`], under a lock that no request takes.
+
+use core::net::Ipv4Addr;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+use thop_core::{
+    addr::Endpoint,
+    config,
+    health::{
+        Checks,
+        Health,
+        State, //
+    },
+    wire::monitor::Load, //
+};
+use thop_kernel::{
+    messages::ipv4,
+    sync::SpinLockBh,
+    time::now_ms, //
+};
+
+use crate::pool::Pool;
+
+/// For how long a server that did not answer CREATE is passed over while others are to be had.
+const SHUN_MS: u64 = 5_000;
+
+/// A server of a pool.
+#[pin_data]
+pub(crate) struct Server {
+    /// Its name, which no other server of its pool has.
+    pub(crate) name: KVVec<u8>,
+    /// Where it listens.
+    pub(crate) endpoint: Endpoint,
+    /// Its address once more, for packets.
+    pub(crate) ip: Ipv4Addr,
+    /// The pool it belongs to, which lets go of it when the pool ends: see [`Pool::end()`].
+    pub(crate) pool: Arc<Pool>,
+    /// Names this object in PING.
+    pub(crate) number: u32,
+    /// Its place in the pool's roster.
+    pub(crate) place: u16,
+
+    /// Connections that it has from this switch.
+    pub(crate) connections: Atomic<i32>,
+    /// How many it may have; 0: any number.
+    pub(crate) max: Atomic<u32>,
+    /// The weight that the configuration gives it.
+    weight: Atomic<u32>,
+    /// Handoffs that it was offered.
+    pub(crate) offered: Atomic<u64>,
+    /// Handoffs that it has taken.
+    pub(crate) taken: Atomic<u64>,
+    /// Handoffs that it has refused.
+    pub(crate) refused: Atomic<u64>,
+    /// Handoffs that it did not answer.
+    pub(crate) unanswered: Atomic<u64>,
+    /// Until when it is passed over, milliseconds since boot.
+    shunned_until: Atomic<u64>,
+
+    /// It is UP.
+    open: Atomic<bool>,
+    /// It is UP or DRAIN.
+    reachable: Atomic<bool>,
+    #[pin]
+    pub(crate) health: SpinLockBh<Health>,
+
+    /// Which of its lives this is, as far as this switch has noticed.
+    life: Atomic<u32>,
+    /// The boot epochs of this life and the one before; 0 is none.
+    boots: [Atomic<u64>; 2],
+    /// The last PING, and the last that was answered.
+    pub(crate) asked: Atomic<u32>,
+    answered: Atomic<u32>,
+    /// When the next PING is due, milliseconds since boot.
+    pub(crate) ask_ms: Atomic<u64>,
+    /// What the last LOAD said.
+    pub(crate) report: Report,
+}
+
+/// A server's own account of its load.
+pub(crate) struct Report {
+    /// Connections that it has from other switches.
+    elsewhere: Atomic<u32>,
+    /// Connections in the accept queue, and how many it takes.
+    pub(crate) queue: Atomic<u32>,
+    pub(crate) queue_limit: Atomic<u32>,
+    /// How busy its CPUs are, thousandths.
+    pub(crate) cpu: Atomic<u32>,
+    /// Handoffs that it has refused since its boot, whoever offered them.
+    pub(crate) drops: Atomic<u64>,
+}
+
+impl Server {
+    /// A server that nothing is known of.
+    pub(crate) fn new(
+        name: &str,
+        entry: &config::Server,
+        pool: Arc<Pool>,
+        number: u32,
+        place: u16,
+    ) -> Result<Arc<Self>> {
+        let endpoint = entry.endpoint;
+        let mut octets = KVVec::new();
+        octets.extend_from_slice(name.as_bytes(), GFP_KERNEL)?;
+        let ip = ipv4(endpoint.ip).ok_or(EINVAL)?;
+        let health = Health::new(entry.weight, now_ms());
+        let up = health.state().0 == State::Up;
+        Arc::pin_init(
+            pin_init!(Self {
+                name: octets,
+                endpoint,
+                ip,
+                pool,
+                number,
+                place,
+                connections: Atomic::new(0),
+                max: Atomic::new(entry.max.unwrap_or(0)),
+                weight: Atomic::new(u32::from(entry.weight)),
+                offered: Atomic::new(0),
+                taken: Atomic::new(0),
+                refused: Atomic::new(0),
+                unanswered: Atomic::new(0),
+                shunned_until: Atomic::new(0),
+                open: Atomic::new(up),
+                reachable: Atomic::new(true),
+                health <- SpinLockBh::new(health),
+                life: Atomic::new(0),
+                boots: [Atomic::new(0), Atomic::new(0)],
+                asked: Atomic::new(0),
+                answered: Atomic::new(0),
+                ask_ms: Atomic::new(0),
+                report: Report {
+                    elsewhere: Atomic::new(0),
+                    queue: Atomic::new(0),
+                    queue_limit: Atomic::new(0),
+                    cpu: Atomic::new(0),
+                    drops: Atomic::new(0),
+                },
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        core::str::from_utf8(&self.name).unwrap_or("")
+    }
+
+    // --- what requests look at (any context) ----------------------------------------------------
+
+    /// Whether it is UP.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
+    /// Whether it is UP or DRAIN.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.reachable.load(Relaxed)
+    }
+
+    /// How many more connections it may have from here; `u32::MAX` without a limit.
+    pub(crate) fn room(&self) -> u32 {
+        match self.max.load(Relaxed) {
+            0 => u32::MAX,
+            max => max.saturating_sub(self.connections.load(Relaxed).max(0) as u32),
+        }
+    }
+
+    /// Counts a connection, unless it has as many as it may.
+    pub(crate) fn reserve(&self) -> bool {
+        let before = self.connections.fetch_add(1, Relaxed).max(0) as u32;
+        let max = self.max.load(Relaxed);
+        if max != 0 && before >= max {
+            self.connections.fetch_sub(1, Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// Its connections, those of other switches included as of its last report.
+    pub(crate) fn load(&self) -> u32 {
+        let own = self.connections.load(Relaxed).max(0) as u32;
+        own.saturating_add(self.report.elsewhere.load(Relaxed))
+    }
+
+    /// It did not answer CREATE: others are tried first for a while.
+    pub(crate) fn shun(&self, now_ms: u64) {
+        self.unanswered.fetch_add(1, Relaxed);
+        self.shunned_until.store(now_ms + SHUN_MS, Relaxed);
+    }
+
+    /// It has answered CREATE.
+    pub(crate) fn heard(&self) {
+        if self.shunned_until.load(Relaxed) != 0 {
+            self.shunned_until.store(0, Relaxed);
+        }
+    }
+
+    /// Whether it is passed over.
+    pub(crate) fn is_shunned(&self, now_ms: u64) -> bool {
+        self.shunned_until.load(Relaxed) > now_ms
+    }
+
+    // --- its lives ------------------------------------------------------------------------------
+
+    /// Which life it is in. A connection that was handed to another is lost.
+    #[inline]
+    pub(crate) fn life(&self) -> u32 {
+        self.life.load(Relaxed)
+    }
+
+    /// A boot epoch was seen in a message. Returns the life it belongs to, and whether that has just
+    /// begun after another.
+    pub(crate) fn booted(&self, boot: u64) -> (u32, bool) {
+        let [current, previous] = &self.boots;
+        let known = current.load(Relaxed);
+        if boot == known {
+            return (self.life(), false);
+        }
+        if boot == previous.load(Relaxed) {
+            // A message that was under way when the server began anew.
+            return (self.life().wrapping_sub(1), false);
+        }
+        if current.cmpxchg(known, boot, Full).is_err() {
+            // Another CPU has seen it, too.
+            return (self.life(), false);
+        }
+        if known == 0 {
+            return (self.life(), false);
+        }
+        previous.store(known, Relaxed);
+        self.report.elsewhere.store(0, Relaxed);
+        (self.life.fetch_add(1, Full).wrapping_add(1), true)
+    }
+
+    // --- its health (any context) ---------------------------------------------------------------
+
+    /// Makes what requests look at agree with its health, which is locked.
+    pub(crate) fn settle(&self, health: &Health) {
+        let state = health.state().0;
+        self.open.store(state == State::Up, Relaxed);
+        self.reachable
+            .store(matches!(state, State::Up | State::Drain), Relaxed);
+    }
+
+    /// Changes its health. Returns whether the pool must be told, which is so when `f` says so.
+    pub(crate) fn with_health(&self, f: impl FnOnce(&mut Health) -> bool) -> bool {
+        let mut health = self.health.lock();
+        let changed = f(&mut health);
+        self.settle(&health);
+        drop(health);
+        if changed {
+            self.pool.set_stale();
+        }
+        changed
+    }
+
+    /// The configuration gives it a weight. What an operator has ordered stands until that changes.
+    pub(crate) fn configure_weight(&self, weight: u16, now_ms: u64) {
+        if self.weight.xchg(u32::from(weight), Full) != u32::from(weight) {
+            self.with_health(|health| health.reweigh(weight, now_ms));
+        }
+    }
+
+    /// It has answered a PING. Returns whether its state has changed; `None` if it is an old answer.
+    pub(crate) fn on_load(&self, load: &Load, checks: &Checks, now_ms: u64) -> Option<bool> {
+        let sequence = load.ping.sequence as u32;
+        let last = self.answered.load(Relaxed);
+        // Newer than the last answer, and no newer than the last question.
+        let newer = sequence.wrapping_sub(last).wrapping_sub(1) < 1 << 31;
+        let asked = self.asked.load(Relaxed).wrapping_sub(sequence) < 1 << 31;
+        if !newer || !asked || self.answered.cmpxchg(last, sequence, Full).is_err() {
+            return None;
+        }
+        let report = &self.report;
+        let own = self.connections.load(Relaxed).max(0) as u32;
+        report
+            .elsewhere
+            .store(load.connections.saturating_sub(own), Relaxed);
+        report.queue.store(load.queue, Relaxed);
+        report.queue_limit.store(load.queue_limit, Relaxed);
+        report.cpu.store(u32::from(load.cpu), Relaxed);
+        report.drops.store(load.drops, Relaxed);
+        // As `sk_acceptq_is_full()` has it.
+        let full = load.queue > load.queue_limit;
+        Some(self.with_health(|health| health.answered(load.listening, full, checks, now_ms)))
+    }
+}
