@@ -17,6 +17,10 @@ use thop_kernel::instance::{
 mod counters;
 #[path = "rust/server/handoffs.rs"]
 mod handoffs;
+#[path = "rust/server/live.rs"]
+mod live;
+#[path = "rust/server/monitor.rs"]
+mod monitor;
 #[path = "rust/server/report.rs"]
 mod report;
 #[path = "rust/server/server.rs"]

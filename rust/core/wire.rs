@@ -28,7 +28,7 @@
 //! +---------------------------------------------------------------+
 //! ```
 //!
-//! CREATE alone goes on:
+//! CREATED goes on with the boot epoch of the server (64 bits, not 0). CREATE goes on:
 //!
 //! ```text
 //! +---------------------------------------------------------------+
@@ -46,6 +46,8 @@
 //! +---------------------------------------------------------------+
 //! ```
 //!
+//! PING and LOAD, the messages of the load monitor, are about no handoff: [`Monitor`] has theirs.
+//!
 //! The checksum is the Internet checksum (RFC 1071) of the whole message. It finds accidents, not
 //! forgeries. Decoding judges the form only: whether an address makes sense here, and whether the
 //! sender may speak at all, is for the modules to say.
@@ -59,27 +61,47 @@ use crate::{
 };
 use core::{
     fmt,
-    net::{
-        IpAddr,
-        Ipv4Addr,
-        Ipv6Addr, //
-    },
+    net::IpAddr, //
+};
+use octets::{
+    Header,
+    Reader,
+    Writer,
+    HEADER, //
+};
+
+mod error;
+mod monitor;
+mod octets;
+
+pub use error::{
+    DecodeError,
+    EncodeError, //
+};
+pub use monitor::{
+    Load,
+    Monitor,
+    Ping,
+    CPU_FULL, //
 };
 
 /// The version of the protocol spoken here.
 pub const VERSION: u8 = 1;
 
 /// Length of the header and the fields before the addresses, octets.
-const COMMON: usize = 36;
+const COMMON: usize = HEADER + 28;
 
 /// Length of what CREATE has after the addresses, octets.
 const CREATE_FIXED: usize = 32;
 
+/// Length of what CREATED has after the addresses, octets.
+const CREATED_FIXED: usize = 8;
+
 /// The largest fixed part of a message (CREATE between IPv6 endpoints), octets.
 pub const MAX_FIXED: usize = COMMON + 3 * 16 + CREATE_FIXED;
 
-/// The smallest message (anything but CREATE between IPv4 endpoints), octets.
-pub const MIN_LEN: usize = COMMON + 3 * 4;
+/// The smallest message (a PING to an IPv4 server), octets.
+pub const MIN_LEN: usize = monitor::COMMON + 4;
 
 /// The largest message: what the length field can say, octets. The network may carry less.
 pub const MAX_LEN: usize = u16::MAX as usize;
@@ -284,7 +306,10 @@ pub enum Body {
         request_len: u32,
     },
     /// Server to switch: taken over.
-    Created,
+    Created {
+        /// Names this life of the server's module, as [`Load::boot`] does. Never 0.
+        boot: u64,
+    },
     /// Server to switch: the connection is gone.
     NotifyClose,
     /// Server to switch: refused.
@@ -309,7 +334,7 @@ impl Body {
     pub const fn opcode(&self) -> u16 {
         match self {
             Self::Create { .. } => 1,
-            Self::Created => 2,
+            Self::Created { .. } => 2,
             Self::NotifyClose => 3,
             Self::NotifyDrop(_) => 4,
             Self::CloseAck => 5,
@@ -329,175 +354,6 @@ pub struct Message {
     pub parties: Parties,
     /// What it says.
     pub body: Body,
-}
-
-/// Why a message cannot be written. [`Message::decode`] would refuse it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EncodeError {
-    /// The endpoints are not of one family.
-    Family,
-    /// A port is zero.
-    Port,
-    /// The MSS is below [`MIN_MSS`].
-    Mss,
-    /// A window scale is too large, or there is one without the option.
-    WindowScale,
-    /// The window is larger than its scale can express.
-    Window,
-    /// The message is longer than [`MAX_LEN`].
-    Length,
-}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Family => "mixed address families",
-            Self::Port => "port zero",
-            Self::Mss => "MSS too small",
-            Self::WindowScale => "bad window scale",
-            Self::Window => "window too large",
-            Self::Length => "request too long",
-        })
-    }
-}
-
-/// Why a message was not understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DecodeError {
-    /// There are too few octets.
-    Short,
-    /// Another version.
-    Version,
-    /// An operation code that nobody knows.
-    Opcode,
-    /// The length field is not the message's length, or something follows the message.
-    Length,
-    /// A field that must be zero is not.
-    Reserved,
-    /// An address family that nobody knows.
-    Family,
-    /// A NOTIFYDROP without a known reason, or another message with one.
-    Reason,
-    /// A port is zero.
-    Port,
-    /// The MSS is below [`MIN_MSS`].
-    Mss,
-    /// A window scale is too large, or there is one without the option.
-    WindowScale,
-    /// The window is larger than its scale can express.
-    Window,
-    /// The request is not as long as the message says.
-    RequestLen,
-}
-
-impl DecodeError {
-    /// Every error there is.
-    pub const ALL: [Self; 12] = [
-        Self::Short,
-        Self::Version,
-        Self::Opcode,
-        Self::Length,
-        Self::Reserved,
-        Self::Family,
-        Self::Reason,
-        Self::Port,
-        Self::Mss,
-        Self::WindowScale,
-        Self::Window,
-        Self::RequestLen,
-    ];
-
-    /// How many errors there are.
-    pub const COUNT: usize = Self::ALL.len();
-
-    /// A number below [`Self::COUNT`], for counters.
-    #[inline]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Short => "message too short",
-            Self::Version => "unknown version",
-            Self::Opcode => "unknown operation code",
-            Self::Length => "wrong length",
-            Self::Reserved => "reserved field in use",
-            Self::Family => "unknown address family",
-            Self::Reason => "bad reason",
-            Self::Port => "port zero",
-            Self::Mss => "MSS too small",
-            Self::WindowScale => "bad window scale",
-            Self::Window => "window too large",
-            Self::RequestLen => "wrong request length",
-        })
-    }
-}
-
-/// Octets still to be read.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    #[inline]
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (field, rest) = self.0.split_first_chunk().ok_or(DecodeError::Short)?;
-        self.0 = rest;
-        Ok(*field)
-    }
-
-    #[inline]
-    fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.take().map(u8::from_be_bytes)
-    }
-
-    #[inline]
-    fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.take().map(u16::from_be_bytes)
-    }
-
-    #[inline]
-    fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.take().map(u32::from_be_bytes)
-    }
-
-    #[inline]
-    fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.take().map(u64::from_be_bytes)
-    }
-
-    #[inline]
-    fn address(&mut self, v6: bool) -> Result<IpAddr, DecodeError> {
-        Ok(if v6 {
-            IpAddr::V6(Ipv6Addr::from(self.take::<16>()?))
-        } else {
-            IpAddr::V4(Ipv4Addr::from(self.take::<4>()?))
-        })
-    }
-}
-
-/// Room still to be written.
-struct Writer<'a>(&'a mut [u8]);
-
-impl Writer<'_> {
-    #[inline]
-    fn put<const N: usize>(&mut self, field: [u8; N]) -> Result<(), EncodeError> {
-        let (room, rest) = core::mem::take(&mut self.0)
-            .split_first_chunk_mut()
-            .ok_or(EncodeError::Length)?;
-        *room = field;
-        self.0 = rest;
-        Ok(())
-    }
-
-    #[inline]
-    fn address(&mut self, address: IpAddr) -> Result<(), EncodeError> {
-        match address {
-            IpAddr::V4(ip) => self.put(ip.octets()),
-            IpAddr::V6(ip) => self.put(ip.octets()),
-        }
-    }
 }
 
 /// What can be wrong with a TCP state.
@@ -543,11 +399,12 @@ impl Message {
             IpAddr::V4(_) => 3 * 4,
             IpAddr::V6(_) => 3 * 16,
         };
-        let create = match self.body {
+        let more = match self.body {
             Body::Create { .. } => CREATE_FIXED,
+            Body::Created { .. } => CREATED_FIXED,
             _ => 0,
         };
-        COMMON + addresses + create
+        COMMON + addresses + more
     }
 
     /// Writes the fixed part and returns its length.
@@ -578,6 +435,7 @@ impl Message {
                 })?;
                 *request_len
             }
+            Body::Created { boot: 0 } => return Err(EncodeError::Range),
             _ => 0,
         };
         let length = usize::try_from(request_len)
@@ -592,14 +450,11 @@ impl Message {
         };
 
         let mut w = Writer(out);
-        w.put(self.body.opcode().to_be_bytes())?;
-        w.put([0; 2])?;
-        w.put([VERSION, 0])?;
-        w.put(length.to_be_bytes())?;
+        w.header(self.body.opcode(), length)?;
         w.put(self.handoff.epoch.to_be_bytes())?;
         w.put(self.handoff.id.to_be_bytes())?;
-        w.put([if v6 { 6 } else { 4 }, reason])?;
-        w.put([0; 2])?;
+        w.family(v6)?;
+        w.put([reason, 0, 0])?;
         w.put(client.port.to_be_bytes())?;
         w.put(service.port.to_be_bytes())?;
         w.put(server.port.to_be_bytes())?;
@@ -607,22 +462,25 @@ impl Message {
         w.address(client.ip)?;
         w.address(service.ip)?;
         w.address(server.ip)?;
-        if let Body::Create {
-            state,
-            lease_ms,
-            request_len,
-        } = &self.body
-        {
-            w.put(state.isn_client.to_be_bytes())?;
-            w.put(state.isn_switch.to_be_bytes())?;
-            w.put(state.ts_recent.to_be_bytes())?;
-            w.put(state.ts_last.to_be_bytes())?;
-            w.put(state.window.to_be_bytes())?;
-            w.put(state.mss.to_be_bytes())?;
-            w.put([state.snd_wscale, state.rcv_wscale])?;
-            w.put(state.options.bits().to_be_bytes())?;
-            w.put(lease_ms.to_be_bytes())?;
-            w.put(request_len.to_be_bytes())?;
+        match &self.body {
+            Body::Create {
+                state,
+                lease_ms,
+                request_len,
+            } => {
+                w.put(state.isn_client.to_be_bytes())?;
+                w.put(state.isn_switch.to_be_bytes())?;
+                w.put(state.ts_recent.to_be_bytes())?;
+                w.put(state.ts_last.to_be_bytes())?;
+                w.put(state.window.to_be_bytes())?;
+                w.put(state.mss.to_be_bytes())?;
+                w.put([state.snd_wscale, state.rcv_wscale])?;
+                w.put(state.options.bits().to_be_bytes())?;
+                w.put(lease_ms.to_be_bytes())?;
+                w.put(request_len.to_be_bytes())?;
+            }
+            Body::Created { boot } => w.put(boot.to_be_bytes())?,
+            _ => {}
         }
         Ok(fixed_len)
     }
@@ -632,31 +490,15 @@ impl Message {
     /// `fixed` are the first octets of the message, at least `min(total_len, MAX_FIXED)` of them.
     /// What follows the fixed part is the request. The checksum is [`checksum_ok`]'s business.
     pub fn decode(fixed: &[u8], total_len: usize) -> Result<(Self, usize), DecodeError> {
-        let mut r = Reader(fixed.get(..total_len).unwrap_or(fixed));
-
-        let opcode = r.u16()?;
-        let _checksum = r.u16()?;
-        let version = r.u8()?;
-        if version != VERSION {
-            return Err(DecodeError::Version);
-        }
-        if !(1..=8).contains(&opcode) {
-            return Err(DecodeError::Opcode);
-        }
-        let mut reserved = u16::from(r.u8()?);
-        if usize::from(r.u16()?) != total_len {
-            return Err(DecodeError::Length);
-        }
+        let mut r = Reader::new(fixed, total_len);
+        let Header { opcode, reserved } = r.header(1..=8, total_len)?;
+        let mut reserved = u16::from(reserved);
         let handoff = Handoff {
             epoch: r.u64()?,
             id: r.u64()?,
         };
 
-        let v6 = match r.u8()? {
-            4 => false,
-            6 => true,
-            _ => return Err(DecodeError::Family),
-        };
+        let v6 = r.family()?;
         let reason = r.u8()?;
         reserved |= r.u16()?;
         let client_port = r.u16()?;
@@ -685,7 +527,7 @@ impl Message {
                 lease_ms: r.u16()?,
                 request_len: r.u32()?,
             },
-            2 => Body::Created,
+            2 => Body::Created { boot: r.u64()? },
             3 => Body::NotifyClose,
             4 => Body::NotifyDrop(DropReason::from_wire(reason).ok_or(DecodeError::Reason)?),
             5 => Body::CloseAck,
@@ -730,10 +572,38 @@ impl Message {
                     return Err(DecodeError::RequestLen);
                 }
             }
+            Body::Created { boot: 0 } => return Err(DecodeError::Range),
             _ if rest != 0 => return Err(DecodeError::Length),
             _ => {}
         }
         Ok((message, fixed_len))
+    }
+}
+
+/// A message of either kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// About a handoff.
+    Handoff(Message),
+    /// Of the load monitor.
+    Monitor(Monitor),
+}
+
+impl Packet {
+    /// Reads a message of `total_len` octets, and returns it with the length of its fixed part.
+    ///
+    /// As [`Message::decode`] and [`Monitor::decode`]; the operation code says which.
+    #[inline]
+    pub fn decode(fixed: &[u8], total_len: usize) -> Result<(Self, usize), DecodeError> {
+        match fixed
+            .first_chunk()
+            .map(|opcode| u16::from_be_bytes(*opcode))
+        {
+            Some(monitor::PING | monitor::LOAD) => Monitor::decode(fixed, total_len)
+                .map(|(message, len)| (Self::Monitor(message), len)),
+            _ => Message::decode(fixed, total_len)
+                .map(|(message, len)| (Self::Handoff(message), len)),
+        }
     }
 }
 
@@ -754,165 +624,4 @@ pub fn checksum_ok(whole: Sum) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(body: Body) -> Message {
-        let endpoint = |host, port| Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)), port);
-        Message {
-            handoff: Handoff {
-                epoch: 0x0102_0304_0506_0708,
-                id: 0x1112_1314_1516_1718,
-            },
-            parties: Parties {
-                client: endpoint(1, 0x8001),
-                service: endpoint(2, 80),
-                server: endpoint(3, 8080),
-            },
-            body,
-        }
-    }
-
-    fn state() -> TcpState {
-        TcpState {
-            isn_client: 0x2122_2324,
-            isn_switch: 0x3132_3334,
-            ts_recent: 0x4142_4344,
-            ts_last: 0x5152_5354,
-            window: 0x0001_0000,
-            mss: 1460,
-            snd_wscale: 7,
-            rcv_wscale: 10,
-            options: TcpOptions::NONE
-                .with(TcpOptions::WSCALE, true)
-                .with(TcpOptions::SACK, false)
-                .with(TcpOptions::FIN, true),
-        }
-    }
-
-    fn create(state: TcpState, request_len: u32) -> Message {
-        message(Body::Create {
-            state,
-            lease_ms: 0x1388,
-            request_len,
-        })
-    }
-
-    #[test]
-    fn every_octet_has_its_place() {
-        let mut out = [0xee; MAX_FIXED];
-        assert_eq!(create(state(), 3).encode(&mut out), Ok(80));
-        #[rustfmt::skip]
-        let expected = [
-            0x00, 0x01, 0x00, 0x00, 1, 0, 0, 83,
-            0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
-            0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
-            4, 0, 0, 0, 0x80, 0x01, 0, 80, 0x1f, 0x90, 0, 0,
-            10, 0, 0, 1, 10, 0, 0, 2, 10, 0, 0, 3,
-            0x21, 0x22, 0x23, 0x24, 0x31, 0x32, 0x33, 0x34,
-            0x41, 0x42, 0x43, 0x44, 0x51, 0x52, 0x53, 0x54,
-            0x00, 0x01, 0x00, 0x00, 0x05, 0xb4, 7, 10,
-            0x00, 0x11, 0x13, 0x88, 0, 0, 0, 3,
-        ];
-        assert_eq!(out[..80], expected);
-        assert_eq!(out[80..], [0xee; MAX_FIXED - 80]);
-    }
-
-    #[test]
-    fn what_decoding_would_refuse_is_not_written() {
-        let mut out = [0; MAX_FIXED];
-        let mut refused = |m: Message| m.encode(&mut out).unwrap_err();
-
-        let mut m = message(Body::Created);
-        m.parties.server.ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
-        assert_eq!(refused(m), EncodeError::Family);
-        let mut m = message(Body::Created);
-        m.parties.service.port = 0;
-        assert_eq!(refused(m), EncodeError::Port);
-
-        let bad = |change: fn(&mut TcpState)| {
-            let mut s = state();
-            change(&mut s);
-            create(s, 0)
-        };
-        assert_eq!(refused(bad(|s| s.mss = 47)), EncodeError::Mss);
-        assert_eq!(
-            refused(bad(|s| s.snd_wscale = 15)),
-            EncodeError::WindowScale
-        );
-        assert_eq!(
-            refused(bad(|s| s.options = TcpOptions::SACK)),
-            EncodeError::WindowScale
-        );
-        assert_eq!(
-            refused(bad(|s| s.window = 0x1_0000 << 7)),
-            EncodeError::Window
-        );
-        assert_eq!(refused(create(state(), 65_456)), EncodeError::Length);
-        assert_eq!(refused(create(state(), u32::MAX)), EncodeError::Length);
-        assert!(create(state(), 65_455).encode(&mut out).is_ok());
-    }
-
-    #[test]
-    fn each_field_is_checked() {
-        let mut good = [0; MAX_FIXED];
-        assert_eq!(create(state(), 3).encode(&mut good), Ok(80));
-        let with = |at: usize, octet: u8| {
-            let mut m = good;
-            m[at] = octet;
-            Message::decode(&m[..83], 83).unwrap_err()
-        };
-        assert!(Message::decode(&good[..83], 83).is_ok());
-        assert_eq!(with(4, 2), DecodeError::Version);
-        assert_eq!(with(1, 0), DecodeError::Opcode);
-        assert_eq!(with(1, 9), DecodeError::Opcode);
-        assert_eq!(with(0, 1), DecodeError::Opcode);
-        assert_eq!(with(1, 2), DecodeError::Length);
-        assert_eq!(with(1, 4), DecodeError::Reason);
-        assert_eq!(with(5, 1), DecodeError::Reserved);
-        assert_eq!(with(7, 84), DecodeError::Length);
-        assert_eq!(with(24, 5), DecodeError::Family);
-        assert_eq!(with(24, 6), DecodeError::Short);
-        assert_eq!(with(25, 1), DecodeError::Reason);
-        assert_eq!(with(26, 1), DecodeError::Reserved);
-        assert_eq!(with(27, 1), DecodeError::Reserved);
-        assert_eq!(with(31, 0), DecodeError::Port);
-        assert_eq!(with(34, 1), DecodeError::Reserved);
-        assert_eq!(with(64, 0xff), DecodeError::Window);
-        assert_eq!(with(70, 15), DecodeError::WindowScale);
-        assert_eq!(with(71, 15), DecodeError::WindowScale);
-        assert_eq!(with(72, 1), DecodeError::Reserved);
-        assert_eq!(with(73, 0x20), DecodeError::Reserved);
-        assert_eq!(with(73, 0x10), DecodeError::WindowScale);
-        assert_eq!(with(79, 2), DecodeError::RequestLen);
-        good[68] = 0;
-        good[69] = 47;
-        assert_eq!(Message::decode(&good[..83], 83), Err(DecodeError::Mss));
-    }
-
-    #[test]
-    fn a_message_must_be_as_long_as_it_says() {
-        let mut out = [0; MAX_FIXED];
-        assert_eq!(message(Body::Confirm).encode(&mut out), Ok(MIN_LEN));
-        assert!(Message::decode(&out, MIN_LEN).is_ok());
-        assert_eq!(Message::decode(&out, MIN_LEN + 1), Err(DecodeError::Length));
-        // The length field agrees, but something follows.
-        out[7] += 1;
-        assert_eq!(Message::decode(&out, MIN_LEN + 1), Err(DecodeError::Length));
-        assert_eq!(Message::decode(&out, 65_536 + 49), Err(DecodeError::Length));
-        assert_eq!(Message::decode(&out, usize::MAX), Err(DecodeError::Length));
-    }
-
-    #[test]
-    fn counters_have_one_place_each() {
-        for (i, error) in DecodeError::ALL.iter().enumerate() {
-            assert_eq!(error.index(), i);
-        }
-        for (i, reason) in DropReason::ALL.iter().enumerate() {
-            assert_eq!(reason.index(), i);
-            assert_eq!(DropReason::from_wire(*reason as u8), Some(*reason));
-        }
-        assert_eq!(DropReason::from_wire(0), None);
-        assert_eq!(DropReason::from_wire(8), None);
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@
 #include <linux/bottom_half.h>
 #include <linux/icmp.h>
 #include <linux/ip.h>
+#include <linux/kernel_stat.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/percpu.h>
@@ -29,6 +30,7 @@
 #include <net/request_sock.h>
 #include <net/route.h>
 #include <net/sock.h>
+#include <net/sock_reuseport.h>
 #include <net/tcp.h>
 
 /* What a socket calls when its last reference is gone: sk_destruct. */
@@ -178,5 +180,14 @@ bool thop_sock_hold_live(struct sock *sk);
 struct net *thop_sock_net(const struct sock *sk);
 void thop_sk_disconnect_silently(struct sock *sk);
 bool thop_sk_is_orphan(const struct sock *sk);
+
+/* Load. */
+u32 thop_sk_acceptq_len(const struct sock *sk);
+u32 thop_sk_acceptq_limit(const struct sock *sk);
+const struct sock_reuseport *thop_reuseport_group(const struct sock *sk);
+unsigned int thop_reuseport_size(const struct sock_reuseport *group);
+const struct sock *thop_reuseport_member(const struct sock_reuseport *group, unsigned int index);
+u64 thop_cpus_busy_ns(void);
+unsigned int thop_cpus_online(void);
 
 #endif

@@ -15,7 +15,10 @@ use thop_core::{
         set_checksum,
         Body,
         DecodeError,
+        EncodeError,
         Message,
+        Monitor,
+        Packet,
         MAX_FIXED, //
     },
 };
@@ -30,6 +33,21 @@ use crate::{
 pub const MAX_REQUEST: usize = u16::MAX as usize - 60 - MAX_FIXED;
 
 /// A message as it came.
+pub enum Incoming {
+    /// About a handoff.
+    Handoff(Received),
+    /// Of the load monitor.
+    Monitor {
+        /// The message.
+        message: Monitor,
+        /// Who sent it.
+        from: Ipv4Addr,
+        /// The address it was sent to.
+        to: Ipv4Addr,
+    },
+}
+
+/// A message about a handoff as it came.
 pub struct Received {
     /// The message.
     pub message: Message,
@@ -70,7 +88,7 @@ pub fn is_protocol(packet: &SkBuff, protocol: u8) -> bool {
 }
 
 /// Reads the message in a received packet, which begins with its IP header.
-pub fn receive(packet: &mut SkBuff) -> Result<Received, Malformed> {
+pub fn receive(packet: &mut SkBuff) -> Result<Incoming, Malformed> {
     const SHORT: Malformed = Malformed::Decode(DecodeError::Short);
 
     let head = packet.pull(20).ok_or(SHORT)?;
@@ -92,19 +110,24 @@ pub fn receive(packet: &mut SkBuff) -> Result<Received, Malformed> {
         .pull(header_len + fixed)
         .and_then(|octets| octets.get(header_len..header_len + fixed))
         .ok_or(SHORT)?;
-    let (message, fixed) = Message::decode(octets, total).map_err(Malformed::Decode)?;
-    Ok(Received {
-        message,
-        from,
-        to,
-        payload_at: header_len + fixed,
+    let (packet, fixed) = Packet::decode(octets, total).map_err(Malformed::Decode)?;
+    Ok(match packet {
+        Packet::Handoff(message) => Incoming::Handoff(Received {
+            message,
+            from,
+            to,
+            payload_at: header_len + fixed,
+        }),
+        Packet::Monitor(message) => Incoming::Monitor { message, from, to },
     })
 }
 
 /// The fixed part of a message as octets, with its length. The checksum is not set.
-fn encode(message: &Message) -> Result<([u8; MAX_FIXED], usize)> {
+fn encode(
+    write: impl FnOnce(&mut [u8; MAX_FIXED]) -> Result<usize, EncodeError>,
+) -> Result<([u8; MAX_FIXED], usize)> {
     let mut fixed = [0u8; MAX_FIXED];
-    let len = message.encode(&mut fixed).map_err(|_| EINVAL)?;
+    let len = write(&mut fixed).map_err(|_| EINVAL)?;
     Ok((fixed, len))
 }
 
@@ -116,7 +139,40 @@ pub fn send(
     from: Ipv4Addr,
     to: Ipv4Addr,
 ) -> Result {
-    let (mut fixed, len) = encode(message)?;
+    send_fixed(
+        namespace,
+        protocol,
+        encode(|out| message.encode(out))?,
+        from,
+        to,
+    )
+}
+
+/// Sends a message of the load monitor. Any context.
+pub fn send_monitor(
+    namespace: Namespace,
+    protocol: u8,
+    message: &Monitor,
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+) -> Result {
+    send_fixed(
+        namespace,
+        protocol,
+        encode(|out| message.encode(out))?,
+        from,
+        to,
+    )
+}
+
+/// Sends what [`encode()`] has made.
+fn send_fixed(
+    namespace: Namespace,
+    protocol: u8,
+    (mut fixed, len): ([u8; MAX_FIXED], usize),
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+) -> Result {
     let mut sum = thop_core::checksum::Sum::new();
     sum.add(fixed.get(..len).ok_or(EINVAL)?);
     set_checksum(&mut fixed, sum);
@@ -142,7 +198,7 @@ impl Create {
         if len > MAX_REQUEST {
             return Err(EMSGSIZE);
         }
-        let (octets, fixed) = encode(message)?;
+        let (octets, fixed) = encode(|out| message.encode(out))?;
         let mut packet = SkBuff::new(octets.get(..fixed).ok_or(EINVAL)?, len)?;
         if copy(&mut packet, fixed)? as usize != len {
             return Err(EINVAL);
@@ -153,7 +209,7 @@ impl Create {
     /// A packet to send, for `message`, which may differ from the first in all but its length.
     /// Atomic context.
     pub fn packet(&self, message: &Message) -> Result<SkBuff> {
-        let (mut octets, len) = encode(message)?;
+        let (mut octets, len) = encode(|out| message.encode(out))?;
         if len != self.fixed || !matches!(message.body, Body::Create { .. }) {
             return Err(EINVAL);
         }

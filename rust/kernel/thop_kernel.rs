@@ -16,6 +16,7 @@
 //! | [`instance`] | what a module keeps per network namespace: hooks, proc files, a worker |
 //! | [`listener`] | an in-kernel TCP listener whose connections are handled where data arrives |
 //! | [`adopt`] | giving a connection to a listener of this machine |
+//! | [`load`] | how busy a listener and the machine are |
 //! | [`messages`] | THOP messages in packets |
 //! | [`segment`] | TCP segments in hooks |
 //! | [`random`] | random numbers |
@@ -35,6 +36,7 @@ pub mod adopt;
 pub mod counters;
 pub mod instance;
 pub mod listener;
+pub mod load;
 pub mod memory;
 pub mod messages;
 pub mod random;

@@ -31,6 +31,8 @@ thop_kernel::counted_events! {
     LeaseOver = "lease_over",
     /// The switch took a handoff back.
     Forgotten = "forgotten",
+    /// A PING came, and was answered with LOAD.
+    Pings = "pings",
     /// A segment of a client was passed to its socket.
     Segments = "segments",
     /// A segment for a known connection could not be passed on.

@@ -20,6 +20,8 @@ use thop_kernel::{
     table::Element, //
 };
 
+use crate::live::Live;
+
 /// Where a handoff stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -94,6 +96,18 @@ impl Handed {
             handoff: self.handoff,
             parties: self.parties,
             body,
+        }
+    }
+
+    /// Goes on to another phase, and counts what lives. All changes from or to [`Phase::Alive`] are
+    /// made here.
+    pub(crate) fn enter(&mut self, phase: Phase, live: &Live) {
+        let lived = matches!(self.phase, Phase::Alive { .. });
+        self.phase = phase;
+        match (lived, matches!(phase, Phase::Alive { .. })) {
+            (false, true) => live.begin(&self.parties.server),
+            (true, false) => live.end(&self.parties.server),
+            _ => {}
         }
     }
 

@@ -79,6 +79,9 @@ fn show_connections(server: &Server, record: u64, text: &mut Text<'_>) {
 }
 
 fn show_stats(server: &Server, _record: u64, text: &mut Text<'_>) {
+    let _ = writeln!(text, "boot {}", server.boot);
     let _ = writeln!(text, "connections {}", server.handoffs.len());
+    let _ = writeln!(text, "alive {}", server.live.all());
+    let _ = writeln!(text, "cpu {}", server.cpu.busy());
     let _ = server.statistics.write(text);
 }

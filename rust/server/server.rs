@@ -24,7 +24,13 @@ use core::net::Ipv4Addr;
 
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
 };
 use thop_core::{
     addr::{
@@ -65,12 +71,15 @@ use thop_kernel::{
         Verdict,
         Worker, //
     },
+    load::Cpu,
     memory::AtomicHeap,
     messages::{
         self,
         ipv4,
+        Incoming,
         Received, //
     },
+    random,
     segment,
     statistics::Statistics,
     sync::SpinLockBh,
@@ -87,6 +96,7 @@ use crate::{
         Handed,
         Phase, //
     },
+    live::Live,
     report,
 };
 
@@ -117,6 +127,8 @@ pub(crate) struct Shared {
     parameters: Arc<Parameters>,
     handoffs: Arc<Cache<Handed>>,
     sockets: Arc<SocketCache>,
+    /// The processors are those of the machine, in every namespace.
+    cpu: Arc<Cpu>,
 }
 
 impl Shared {
@@ -125,6 +137,7 @@ impl Shared {
             parameters: Arc::new(parameters, GFP_KERNEL)?,
             handoffs: Arc::new(Cache::new(c"thop_server_handoff")?, GFP_KERNEL)?,
             sockets: Arc::new(Cache::new(c"thop_server_socket")?, GFP_KERNEL)?,
+            cpu: Arc::new(Cpu::new(), GFP_KERNEL)?,
         })
     }
 }
@@ -144,9 +157,15 @@ struct Agenda {
 /// The server's state.
 #[pin_data]
 pub(crate) struct Server {
-    namespace: Namespace,
+    pub(crate) namespace: Namespace,
     pub(crate) parameters: Arc<Parameters>,
+    /// Names this life of the server in its messages. Not 0.
+    pub(crate) boot: u64,
     pub(crate) handoffs: Table<Handed>,
+    pub(crate) live: Live,
+    /// Handoffs refused since `boot`.
+    pub(crate) drops: Atomic<u64>,
+    pub(crate) cpu: Arc<Cpu>,
     sockets: Sockets,
     pub(crate) statistics: Statistics<Counter>,
     #[pin]
@@ -223,7 +242,7 @@ impl Server {
                 Phase::Alive { socket, .. } => {
                     if same_service {
                         // Nothing more is heard of it: see `Known::Other` below.
-                        old.phase = Phase::TAKEN_BACK;
+                        old.enter(Phase::TAKEN_BACK, &self.live);
                     }
                     Known::Other(Some(socket), same_service)
                 }
@@ -237,7 +256,7 @@ impl Server {
                 self.count(Counter::CreatesAgain);
                 match phase {
                     Phase::Adopting => {}
-                    Phase::Alive { .. } => self.reply(received, Body::Created),
+                    Phase::Alive { .. } => self.reply(received, self.created()),
                     // The switch has given it up, or is about to.
                     Phase::Gone {
                         taken_back: true, ..
@@ -303,8 +322,7 @@ impl Server {
             Err(reason) => {
                 self.handoffs
                     .remove_if(&key, |handed| handed.handoff == message.handoff);
-                self.statistics.refused(reason);
-                self.reply(received, Body::NotifyDrop(reason));
+                self.drop_notice(received, reason);
             }
         }
         verdict
@@ -318,19 +336,20 @@ impl Server {
         let alive = self.handoffs.with(key, |handed| {
             // The socket may have died, and its destructor been here, before this.
             if handed.phase == Phase::Adopting {
-                handed.phase = match socket {
+                let phase = match socket {
                     Some(socket) => Phase::Alive {
                         socket,
                         confirmed: false,
                     },
                     None => Phase::DIED,
                 };
+                handed.enter(phase, &self.live);
             }
             matches!(handed.phase, Phase::Alive { .. })
         });
         if alive == Some(true) {
             self.count(Counter::Adopted);
-            self.reply(received, Body::Created);
+            self.reply(received, self.created());
             self.look_in(*key, ASK_MS);
         } else {
             self.count(Counter::AdoptedGone);
@@ -340,9 +359,19 @@ impl Server {
     }
 
     fn refuse(&self, packet: Packet<'_>, received: &Received, reason: DropReason) -> Verdict {
-        self.statistics.refused(reason);
-        self.reply(received, Body::NotifyDrop(reason));
+        self.drop_notice(received, reason);
         packet.drop()
+    }
+
+    fn drop_notice(&self, received: &Received, reason: DropReason) {
+        self.statistics.refused(reason);
+        self.drops.add(1, Relaxed);
+        self.reply(received, Body::NotifyDrop(reason));
+    }
+
+    /// The message that says: taken over.
+    fn created(&self) -> Body {
+        Body::Created { boot: self.boot }
     }
 
     fn reply(&self, received: &Received, body: Body) {
@@ -359,11 +388,12 @@ impl Server {
             // The switch needs no notice of what it has asked for.
             match handed.phase {
                 Phase::Alive { socket, .. } => {
-                    handed.phase = if reset {
+                    let phase = if reset {
                         Phase::RESET
                     } else {
                         Phase::TAKEN_BACK
                     };
+                    handed.enter(phase, &self.live);
                     Some(socket)
                 }
                 _ => None,
@@ -532,11 +562,11 @@ impl Server {
                 socket,
             } => Some(if now >= handed.lease_ms + UNCONFIRMED_MS {
                 // The switch will give the request to another: this death is none to tell.
-                handed.phase = Phase::TAKEN_BACK;
+                handed.enter(Phase::TAKEN_BACK, &self.live);
                 Act::End(socket)
             } else {
                 Act::Ask(
-                    handed.message(Body::Created),
+                    handed.message(self.created()),
                     handed.switch,
                     now >= handed.lease_ms,
                 )
@@ -606,7 +636,7 @@ impl Adopter for Server {
                 Phase::Adopting | Phase::Alive { .. } => {
                     // While adopting, `adopted()` tells the switch.
                     let adopting = handed.phase == Phase::Adopting;
-                    handed.phase = Phase::DIED;
+                    handed.enter(Phase::DIED, &self.live);
                     handed.seen_ms = now;
                     handed.notices = 1;
                     (!adopting).then(|| (handed.message(Body::NotifyClose), handed.switch))
@@ -643,6 +673,7 @@ impl Instance for Server {
             parameters.connections,
         )?;
         let statistics = Statistics::new()?;
+        let cpu = shared.cpu.clone();
         let agenda = Agenda {
             deadlines: Deadlines::new(),
             endings: KVec::new(),
@@ -650,7 +681,11 @@ impl Instance for Server {
         Ok(try_pin_init!(Self {
             namespace,
             parameters,
+            boot: random::number().max(1),
             handoffs,
+            live: Live::new(),
+            drops: Atomic::new(0),
+            cpu,
             sockets,
             statistics,
             agenda <- SpinLockBh::new(agenda),
@@ -699,7 +734,10 @@ impl Instance for Server {
             return packet.accept();
         }
         let received = match messages::receive(packet.skb()) {
-            Ok(received) => received,
+            Ok(Incoming::Handoff(received)) => received,
+            Ok(Incoming::Monitor { message, from, to }) => {
+                return self.on_monitor(packet, &message, from, to);
+            }
             Err(how) => {
                 self.statistics.malformed(how);
                 return packet.drop();
@@ -718,7 +756,7 @@ impl Instance for Server {
             Body::Confirm => self.on_confirm(&received),
             Body::CloseAck => self.on_close_ack(&received),
             // A switch may live in the same namespace.
-            Body::Created | Body::NotifyClose | Body::NotifyDrop(_) | Body::Forgotten => {
+            Body::Created { .. } | Body::NotifyClose | Body::NotifyDrop(_) | Body::Forgotten => {
                 self.count(Counter::Foreign);
                 return packet.accept();
             }

@@ -64,6 +64,7 @@ use thop_kernel::{
     messages::{
         self,
         ipv4,
+        Incoming,
         Received, //
     },
     random,
@@ -444,7 +445,11 @@ impl Switch {
             return packet.accept();
         }
         let received = match messages::receive(packet.skb()) {
-            Ok(received) => received,
+            Ok(Incoming::Handoff(received)) => received,
+            Ok(Incoming::Monitor { .. }) => {
+                self.count(Counter::Foreign);
+                return packet.accept();
+            }
             Err(how) => {
                 self.statistics.malformed(how);
                 return packet.drop();
@@ -459,7 +464,7 @@ impl Switch {
             _ if ipv4(received.message.parties.server.ip) != Some(received.from) => {
                 self.count(Counter::Foreign);
             }
-            Body::Created => self.on_created(&received),
+            Body::Created { .. } => self.on_created(&received),
             Body::NotifyClose => self.on_notify_close(&received),
             Body::NotifyDrop(reason) => {
                 self.statistics.refused(reason);

@@ -8,8 +8,9 @@ use thop_core::{
     addr::Endpoint,
     checksum::Sum,
     wire::{
-        checksum_ok, set_checksum, Body, DecodeError, DropReason, EncodeError, Handoff, Message,
-        Parties, TcpOptions, TcpState, MAX_FIXED, MAX_LEN, MIN_MSS,
+        checksum_ok, set_checksum, Body, DecodeError, DropReason, EncodeError, Handoff, Load,
+        Message, Monitor, Packet, Parties, Ping, TcpOptions, TcpState, CPU_FULL, MAX_FIXED,
+        MAX_LEN, MIN_LEN, MIN_MSS,
     },
 };
 
@@ -60,7 +61,7 @@ fn body(request_len: usize) -> impl Strategy<Value = Body> {
             lease_ms,
             request_len: request_len as u32,
         }),
-        1 => Just(Body::Created),
+        1 => (1u64..).prop_map(|boot| Body::Created { boot }),
         1 => Just(Body::NotifyClose),
         2 => prop::sample::select(&DropReason::ALL[..]).prop_map(Body::NotifyDrop),
         1 => Just(Body::CloseAck),
@@ -90,6 +91,64 @@ fn message() -> impl Strategy<Value = (Message, Vec<u8>)> {
     )
 }
 
+fn ping() -> impl Strategy<Value = Ping> {
+    let address = prop_oneof![
+        any::<[u8; 4]>().prop_map(IpAddr::from),
+        any::<[u8; 16]>().prop_map(IpAddr::from),
+    ];
+    (any::<(u64, u64)>(), address, 1u16..).prop_map(|((epoch, sequence), ip, port)| Ping {
+        epoch,
+        sequence,
+        server: Endpoint::new(ip, port),
+    })
+}
+
+prop_compose! {
+    fn load()(
+        ping in ping(),
+        boot in 1u64..,
+        drops: u64,
+        numbers: [u32; 3],
+        cpu in 0..=CPU_FULL,
+        listening: bool,
+    ) -> Load {
+        Load {
+            ping,
+            boot,
+            drops,
+            connections: numbers[0],
+            queue: numbers[1],
+            queue_limit: numbers[2],
+            cpu,
+            listening,
+        }
+    }
+}
+
+/// A message of either kind, with the request that follows.
+fn packet() -> impl Strategy<Value = (Packet, Vec<u8>)> {
+    prop_oneof![
+        3 => message().prop_map(|(message, request)| (Packet::Handoff(message), request)),
+        1 => ping().prop_map(|ping| (Packet::Monitor(Monitor::Ping(ping)), Vec::new())),
+        1 => load().prop_map(|load| (Packet::Monitor(Monitor::Load(load)), Vec::new())),
+    ]
+}
+
+/// Written by the message's own kind.
+fn write(packet: &Packet, fixed: &mut [u8; MAX_FIXED]) -> Result<usize, EncodeError> {
+    match packet {
+        Packet::Handoff(message) => message.encode(fixed),
+        Packet::Monitor(message) => message.encode(fixed),
+    }
+}
+
+fn fixed_len(packet: &Packet) -> usize {
+    match packet {
+        Packet::Handoff(message) => message.fixed_len(),
+        Packet::Monitor(message) => message.fixed_len(),
+    }
+}
+
 fn sum(octets: &[u8]) -> Sum {
     let mut sum = Sum::new();
     sum.add(octets);
@@ -97,10 +156,11 @@ fn sum(octets: &[u8]) -> Sum {
 }
 
 /// The whole message as it travels.
-fn encode(message: &Message, request: &[u8]) -> Vec<u8> {
+fn encode(packet: &Packet, request: &[u8]) -> Vec<u8> {
     let mut fixed = [0xee; MAX_FIXED];
-    let len = message.encode(&mut fixed).unwrap();
-    assert_eq!(len, message.fixed_len());
+    let len = write(packet, &mut fixed).unwrap();
+    assert_eq!(len, fixed_len(packet));
+    assert!(len >= MIN_LEN);
     let mut whole = sum(&fixed[..len]);
     whole.add(request);
     set_checksum(&mut fixed, whole);
@@ -108,31 +168,41 @@ fn encode(message: &Message, request: &[u8]) -> Vec<u8> {
 }
 
 /// What a receiver does.
-fn receive(octets: &[u8]) -> Option<(Message, usize)> {
+fn receive(octets: &[u8]) -> Option<(Packet, usize)> {
     if !checksum_ok(sum(octets)) {
         return None;
     }
-    Message::decode(octets, octets.len()).ok()
+    Packet::decode(octets, octets.len()).ok()
 }
 
 proptest! {
     #[test]
-    fn there_and_back((message, request) in message()) {
-        let octets = encode(&message, &request);
-        prop_assert_eq!(receive(&octets), Some((message, message.fixed_len())));
+    fn there_and_back((packet, request) in packet()) {
+        let octets = encode(&packet, &request);
+        prop_assert_eq!(receive(&octets), Some((packet, fixed_len(&packet))));
         // The fixed part is enough to decode it.
         let head = &octets[..octets.len().min(MAX_FIXED)];
         prop_assert_eq!(
-            Message::decode(head, octets.len()),
-            Ok((message, message.fixed_len()))
+            Packet::decode(head, octets.len()),
+            Ok((packet, fixed_len(&packet)))
         );
-        prop_assert_eq!(&octets[message.fixed_len()..], &request[..]);
-        prop_assert_eq!(message.reply(message.body), message);
+        prop_assert_eq!(&octets[fixed_len(&packet)..], &request[..]);
+        match packet {
+            Packet::Handoff(message) => {
+                prop_assert_eq!(message.reply(message.body), message);
+                prop_assert_eq!(Message::decode(head, octets.len()), Ok((message, octets.len() - request.len())));
+                prop_assert_eq!(Monitor::decode(head, octets.len()), Err(DecodeError::Opcode));
+            }
+            Packet::Monitor(message) => {
+                prop_assert_eq!(Monitor::decode(head, octets.len()), Ok((message, octets.len())));
+                prop_assert_eq!(Message::decode(head, octets.len()), Err(DecodeError::Opcode));
+            }
+        }
     }
 
     #[test]
-    fn the_checksum_finds_every_flipped_bit((message, request) in message()) {
-        let mut octets = encode(&message, &request);
+    fn the_checksum_finds_every_flipped_bit((packet, request) in packet()) {
+        let mut octets = encode(&packet, &request);
         prop_assert!(checksum_ok(sum(&octets)));
         for bit in 0..8 * octets.len() {
             octets[bit / 8] ^= 1 << (bit % 8);
@@ -144,60 +214,60 @@ proptest! {
     /// Even when the checksum is made to fit, a flipped bit never makes the message another one
     /// that claims to be as long and means the same.
     #[test]
-    fn a_flipped_bit_is_refused_or_seen((message, request) in message()) {
-        let octets = encode(&message, &request);
-        for bit in 0..8 * message.fixed_len() {
+    fn a_flipped_bit_is_refused_or_seen((packet, request) in packet()) {
+        let octets = encode(&packet, &request);
+        for bit in 0..8 * fixed_len(&packet) {
             if (16..32).contains(&bit) {
                 continue;
             }
             let mut flipped = octets.clone();
             flipped[bit / 8] ^= 0x80 >> (bit % 8);
-            if let Ok((other, _)) = Message::decode(&flipped, flipped.len()) {
-                prop_assert_ne!(other, message);
+            if let Ok((other, _)) = Packet::decode(&flipped, flipped.len()) {
+                prop_assert_ne!(other, packet);
             }
         }
     }
 
     #[test]
-    fn no_part_of_a_message_is_one((message, request) in message()) {
-        let octets = encode(&message, &request);
+    fn no_part_of_a_message_is_one((packet, request) in packet()) {
+        let octets = encode(&packet, &request);
         for len in 0..octets.len() {
             // The network says how much came: less than the message says.
-            prop_assert!(Message::decode(&octets[..len], len).is_err());
+            prop_assert!(Packet::decode(&octets[..len], len).is_err());
             // The caller has too little of it in hand.
-            if len < message.fixed_len() {
+            if len < fixed_len(&packet) {
                 prop_assert_eq!(
-                    Message::decode(&octets[..len], octets.len()),
+                    Packet::decode(&octets[..len], octets.len()),
                     Err(DecodeError::Short)
                 );
             }
         }
         let mut longer = octets.clone();
         longer.push(0);
-        prop_assert_eq!(Message::decode(&longer, longer.len()), Err(DecodeError::Length));
+        prop_assert_eq!(Packet::decode(&longer, longer.len()), Err(DecodeError::Length));
     }
 
     #[test]
     fn any_octets_do_not_panic(octets in vec(any::<u8>(), 0..200), total in any::<usize>()) {
-        let _ = Message::decode(&octets, octets.len());
-        let _ = Message::decode(&octets, total);
-        let _ = Message::decode(&octets, usize::from(total as u16));
+        let _ = Packet::decode(&octets, octets.len());
+        let _ = Packet::decode(&octets, total);
+        let _ = Packet::decode(&octets, usize::from(total as u16));
     }
 
     /// There is one way to write a message: what is understood is written back to the same octets.
     #[test]
     fn what_is_understood_is_written_the_same(
-        (message, request) in message(),
+        (packet, request) in packet(),
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
     ) {
-        let mut octets = encode(&message, &request);
+        let mut octets = encode(&packet, &request);
         for (at, octet) in damage {
             let at = at.index(octets.len());
             octets[at] = octet;
         }
-        if let Ok((read, fixed_len)) = Message::decode(&octets, octets.len()) {
+        if let Ok((read, fixed_len)) = Packet::decode(&octets, octets.len()) {
             let mut fixed = [0; MAX_FIXED];
-            prop_assert_eq!(read.encode(&mut fixed), Ok(fixed_len));
+            prop_assert_eq!(write(&read, &mut fixed), Ok(fixed_len));
             octets[2..4].fill(0);
             prop_assert_eq!(&fixed[..fixed_len], &octets[..fixed_len]);
         }
@@ -221,6 +291,9 @@ proptest! {
             state.rcv_wscale = extremes.3 % 20;
             *request_len = extremes.4 % 70_000;
         }
+        if let Body::Created { boot } = &mut message.body {
+            *boot %= 2;
+        }
         let mut fixed = [0; MAX_FIXED];
         match message.encode(&mut fixed) {
             Ok(len) => {
@@ -240,6 +313,30 @@ proptest! {
                 prop_assert!(message.fixed_len() + request_len as usize > MAX_LEN);
             }
             Err(_) => {}
+        }
+    }
+
+    /// The same of the load monitor's.
+    #[test]
+    fn what_the_monitor_writes_is_understood(
+        load in load(),
+        boot in 0u64..3,
+        cpu in CPU_FULL - 2..CPU_FULL + 3,
+        port in 0u16..3,
+    ) {
+        let mut load = Load { boot, cpu, ..load };
+        load.ping.server.port = port;
+        let mut fixed = [0; MAX_FIXED];
+        match Monitor::Load(load).encode(&mut fixed) {
+            Ok(len) => prop_assert_eq!(
+                Monitor::decode(&fixed, len),
+                Ok((Monitor::Load(load), len))
+            ),
+            Err(EncodeError::Port) => prop_assert_eq!(port, 0),
+            Err(error) => {
+                prop_assert_eq!(error, EncodeError::Range);
+                prop_assert!(boot == 0 || cpu > CPU_FULL);
+            }
         }
     }
 }

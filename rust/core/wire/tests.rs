@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Each octet of a message has its place, and each field is checked.
+
+use super::*;
+use core::net::{
+    Ipv4Addr,
+    Ipv6Addr, //
+};
+
+fn message(body: Body) -> Message {
+    let endpoint = |host, port| Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)), port);
+    Message {
+        handoff: Handoff {
+            epoch: 0x0102_0304_0506_0708,
+            id: 0x1112_1314_1516_1718,
+        },
+        parties: Parties {
+            client: endpoint(1, 0x8001),
+            service: endpoint(2, 80),
+            server: endpoint(3, 8080),
+        },
+        body,
+    }
+}
+
+fn state() -> TcpState {
+    TcpState {
+        isn_client: 0x2122_2324,
+        isn_switch: 0x3132_3334,
+        ts_recent: 0x4142_4344,
+        ts_last: 0x5152_5354,
+        window: 0x0001_0000,
+        mss: 1460,
+        snd_wscale: 7,
+        rcv_wscale: 10,
+        options: TcpOptions::NONE
+            .with(TcpOptions::WSCALE, true)
+            .with(TcpOptions::SACK, false)
+            .with(TcpOptions::FIN, true),
+    }
+}
+
+fn create(state: TcpState, request_len: u32) -> Message {
+    message(Body::Create {
+        state,
+        lease_ms: 0x1388,
+        request_len,
+    })
+}
+
+#[test]
+fn every_octet_has_its_place() {
+    let mut out = [0xee; MAX_FIXED];
+    assert_eq!(create(state(), 3).encode(&mut out), Ok(80));
+    #[rustfmt::skip]
+    let expected = [
+        0x00, 0x01, 0x00, 0x00, 1, 0, 0, 83,
+        0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
+        0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+        4, 0, 0, 0, 0x80, 0x01, 0, 80, 0x1f, 0x90, 0, 0,
+        10, 0, 0, 1, 10, 0, 0, 2, 10, 0, 0, 3,
+        0x21, 0x22, 0x23, 0x24, 0x31, 0x32, 0x33, 0x34,
+        0x41, 0x42, 0x43, 0x44, 0x51, 0x52, 0x53, 0x54,
+        0x00, 0x01, 0x00, 0x00, 0x05, 0xb4, 7, 10,
+        0x00, 0x11, 0x13, 0x88, 0, 0, 0, 3,
+    ];
+    assert_eq!(out[..80], expected);
+    assert_eq!(out[80..], [0xee; MAX_FIXED - 80]);
+
+    let created = message(Body::Created {
+        boot: 0x6162_6364_6566_6768,
+    });
+    assert_eq!(created.encode(&mut out), Ok(56));
+    assert_eq!(out[..8], [0, 2, 0, 0, 1, 0, 0, 56]);
+    assert_eq!(out[8..48], expected[8..48]);
+    assert_eq!(
+        out[48..56],
+        [0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68]
+    );
+}
+
+fn ping() -> Ping {
+    Ping {
+        epoch: 0x0102_0304_0506_0708,
+        sequence: 0x1112_1314_1516_1718,
+        server: Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3)), 8080),
+    }
+}
+
+fn load() -> Load {
+    Load {
+        ping: ping(),
+        boot: 0x2122_2324_2526_2728,
+        drops: 0x3132_3334_3536_3738,
+        connections: 0x4142_4344,
+        queue: 0x5152_5354,
+        queue_limit: 0x6162_6364,
+        cpu: 0x0304,
+        listening: true,
+    }
+}
+
+#[test]
+fn every_octet_of_the_monitor_has_its_place() {
+    #[rustfmt::skip]
+    let expected = [
+        0x00, 0x0a, 0x00, 0x00, 1, 0, 0, 68,
+        0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
+        0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+        4, 0, 0, 0, 0x1f, 0x90, 0, 0, 10, 0, 0, 3,
+        0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28,
+        0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38,
+        0x41, 0x42, 0x43, 0x44, 0x51, 0x52, 0x53, 0x54,
+        0x61, 0x62, 0x63, 0x64, 0x03, 0x04, 0x00, 0x01,
+    ];
+    let mut out = [0xee; MAX_FIXED];
+    assert_eq!(Monitor::Load(load()).encode(&mut out), Ok(68));
+    assert_eq!(out[..68], expected);
+    assert_eq!(out[68..], [0xee; MAX_FIXED - 68]);
+
+    let mut out = [0xee; MAX_FIXED];
+    assert_eq!(Monitor::Ping(ping()).encode(&mut out), Ok(MIN_LEN));
+    assert_eq!(out[..8], [0, 9, 0, 0, 1, 0, 0, MIN_LEN as u8]);
+    assert_eq!(out[8..MIN_LEN], expected[8..36]);
+    assert_eq!(out[MIN_LEN..], [0xee; MAX_FIXED - MIN_LEN]);
+
+    let mut server = ping();
+    server.server.ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let mut out = [0xee; MAX_FIXED];
+    assert_eq!(Monitor::Ping(server).encode(&mut out), Ok(48));
+    assert_eq!((out[7], out[24]), (48, 6));
+    assert_eq!(out[32..48], Ipv6Addr::LOCALHOST.octets());
+}
+
+#[test]
+fn each_field_of_the_monitor_is_checked() {
+    let mut good = [0; MAX_FIXED];
+    assert_eq!(Monitor::Load(load()).encode(&mut good), Ok(68));
+    let with = |at: usize, octet: u8| {
+        let mut m = good;
+        m[at] = octet;
+        Monitor::decode(&m[..68], 68).unwrap_err()
+    };
+    assert_eq!(
+        Monitor::decode(&good[..68], 68),
+        Ok((Monitor::Load(load()), 68))
+    );
+    assert_eq!(with(0, 1), DecodeError::Opcode);
+    assert_eq!(with(1, 8), DecodeError::Opcode);
+    assert_eq!(with(1, 9), DecodeError::Length);
+    assert_eq!(with(1, 11), DecodeError::Opcode);
+    assert_eq!(with(4, 2), DecodeError::Version);
+    assert_eq!(with(5, 1), DecodeError::Reserved);
+    assert_eq!(with(7, 69), DecodeError::Length);
+    assert_eq!(with(24, 0), DecodeError::Family);
+    assert_eq!(with(24, 6), DecodeError::Short);
+    for at in [25, 26, 27, 30, 31, 66] {
+        assert_eq!(with(at, 1), DecodeError::Reserved, "octet {at}");
+        assert_eq!(with(at, 0x80), DecodeError::Reserved, "octet {at}");
+    }
+    for bit in 1..8 {
+        assert_eq!(with(67, 1 << bit), DecodeError::Reserved);
+    }
+    // 1001 thousandths; 1000 are all there are.
+    good[64..66].copy_from_slice(&1001u16.to_be_bytes());
+    assert_eq!(Monitor::decode(&good, 68), Err(DecodeError::Range));
+    good[64..66].copy_from_slice(&CPU_FULL.to_be_bytes());
+    assert!(Monitor::decode(&good, 68).is_ok());
+    good[36..44].fill(0);
+    assert_eq!(Monitor::decode(&good, 68), Err(DecodeError::Range));
+    good[28..30].fill(0);
+    assert_eq!(Monitor::decode(&good, 68), Err(DecodeError::Port));
+}
+
+#[test]
+fn a_monitor_that_decoding_would_refuse_is_not_written() {
+    let mut out = [0; MAX_FIXED];
+    let mut refused = |change: fn(&mut Load)| {
+        let mut l = load();
+        change(&mut l);
+        Monitor::Load(l).encode(&mut out).unwrap_err()
+    };
+    assert_eq!(refused(|l| l.ping.server.port = 0), EncodeError::Port);
+    assert_eq!(refused(|l| l.boot = 0), EncodeError::Range);
+    assert_eq!(refused(|l| l.cpu = CPU_FULL + 1), EncodeError::Range);
+}
+
+#[test]
+fn what_decoding_would_refuse_is_not_written() {
+    let mut out = [0; MAX_FIXED];
+    let mut refused = |m: Message| m.encode(&mut out).unwrap_err();
+
+    let mut m = message(Body::Created { boot: 1 });
+    m.parties.server.ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    assert_eq!(refused(m), EncodeError::Family);
+    let mut m = message(Body::Created { boot: 1 });
+    m.parties.service.port = 0;
+    assert_eq!(refused(m), EncodeError::Port);
+    assert_eq!(
+        refused(message(Body::Created { boot: 0 })),
+        EncodeError::Range
+    );
+
+    let bad = |change: fn(&mut TcpState)| {
+        let mut s = state();
+        change(&mut s);
+        create(s, 0)
+    };
+    assert_eq!(refused(bad(|s| s.mss = 47)), EncodeError::Mss);
+    assert_eq!(
+        refused(bad(|s| s.snd_wscale = 15)),
+        EncodeError::WindowScale
+    );
+    assert_eq!(
+        refused(bad(|s| s.options = TcpOptions::SACK)),
+        EncodeError::WindowScale
+    );
+    assert_eq!(
+        refused(bad(|s| s.window = 0x1_0000 << 7)),
+        EncodeError::Window
+    );
+    assert_eq!(refused(create(state(), 65_456)), EncodeError::Length);
+    assert_eq!(refused(create(state(), u32::MAX)), EncodeError::Length);
+    assert!(create(state(), 65_455).encode(&mut out).is_ok());
+}
+
+#[test]
+fn each_field_is_checked() {
+    let mut good = [0; MAX_FIXED];
+    assert_eq!(create(state(), 3).encode(&mut good), Ok(80));
+    let with = |at: usize, octet: u8| {
+        let mut m = good;
+        m[at] = octet;
+        Message::decode(&m[..83], 83).unwrap_err()
+    };
+    assert!(Message::decode(&good[..83], 83).is_ok());
+    assert_eq!(with(4, 2), DecodeError::Version);
+    assert_eq!(with(1, 0), DecodeError::Opcode);
+    assert_eq!(with(1, 9), DecodeError::Opcode);
+    assert_eq!(with(0, 1), DecodeError::Opcode);
+    assert_eq!(with(1, 2), DecodeError::Length);
+    assert_eq!(with(1, 4), DecodeError::Reason);
+    assert_eq!(with(5, 1), DecodeError::Reserved);
+    assert_eq!(with(7, 84), DecodeError::Length);
+    assert_eq!(with(24, 5), DecodeError::Family);
+    assert_eq!(with(24, 6), DecodeError::Short);
+    assert_eq!(with(25, 1), DecodeError::Reason);
+    assert_eq!(with(26, 1), DecodeError::Reserved);
+    assert_eq!(with(27, 1), DecodeError::Reserved);
+    assert_eq!(with(31, 0), DecodeError::Port);
+    assert_eq!(with(34, 1), DecodeError::Reserved);
+    assert_eq!(with(64, 0xff), DecodeError::Window);
+    assert_eq!(with(70, 15), DecodeError::WindowScale);
+    assert_eq!(with(71, 15), DecodeError::WindowScale);
+    assert_eq!(with(72, 1), DecodeError::Reserved);
+    assert_eq!(with(73, 0x20), DecodeError::Reserved);
+    assert_eq!(with(73, 0x10), DecodeError::WindowScale);
+    assert_eq!(with(79, 2), DecodeError::RequestLen);
+    good[68] = 0;
+    good[69] = 47;
+    assert_eq!(Message::decode(&good[..83], 83), Err(DecodeError::Mss));
+
+    let mut created = [0; MAX_FIXED];
+    let len = message(Body::Created { boot: 1 }).encode(&mut created);
+    assert_eq!(len, Ok(56));
+    created[55] = 0;
+    assert_eq!(Message::decode(&created, 56), Err(DecodeError::Range));
+}
+
+#[test]
+fn a_message_must_be_as_long_as_it_says() {
+    let mut out = [0; MAX_FIXED];
+    assert_eq!(message(Body::Confirm).encode(&mut out), Ok(48));
+    assert!(Message::decode(&out, 48).is_ok());
+    assert_eq!(Message::decode(&out, 49), Err(DecodeError::Length));
+    // The length field agrees, but something follows.
+    out[7] += 1;
+    assert_eq!(Message::decode(&out, 49), Err(DecodeError::Length));
+    assert_eq!(Message::decode(&out, 65_536 + 49), Err(DecodeError::Length));
+    assert_eq!(Message::decode(&out, usize::MAX), Err(DecodeError::Length));
+
+    assert_eq!(Monitor::Ping(ping()).encode(&mut out), Ok(MIN_LEN));
+    assert!(Monitor::decode(&out, MIN_LEN).is_ok());
+    out[7] += 1;
+    assert_eq!(Monitor::decode(&out, MIN_LEN + 1), Err(DecodeError::Length));
+}
+
+#[test]
+fn counters_have_one_place_each() {
+    for (i, error) in DecodeError::ALL.iter().enumerate() {
+        assert_eq!(error.index(), i);
+    }
+    for (i, reason) in DropReason::ALL.iter().enumerate() {
+        assert_eq!(reason.index(), i);
+        assert_eq!(DropReason::from_wire(*reason as u8), Some(*reason));
+    }
+    assert_eq!(DropReason::from_wire(0), None);
+    assert_eq!(DropReason::from_wire(8), None);
+}
