@@ -22,7 +22,21 @@ use crate::{
     request::Request,
 };
 
+pub mod hash;
+
+mod cap;
+mod key;
+mod lard;
+mod lard_r;
+mod lc;
+mod least;
+mod maglev;
 mod rr;
+mod sticky;
+mod targets;
+mod turns;
+mod wlc;
+mod wrr;
 
 /// The greatest number of places in a pool.
 pub const MAX_MEMBERS: usize = 4096;
@@ -62,8 +76,24 @@ pub trait Servers {
 }
 
 /// What a policy has understood of a request; it alone knows the meaning.
+///
+/// Only the low [`BITS`](Class::BITS) are a policy's own: one that asks another policy keeps what
+/// itself must know in the high ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Class(pub u64);
+
+impl Class {
+    /// How many bits a policy may use.
+    pub const BITS: u32 = 48;
+    /// These bits.
+    pub const MASK: u64 = (1 << Self::BITS) - 1;
+
+    /// The class of a hash.
+    #[inline]
+    pub const fn of(hash: hash::Hash) -> Self {
+        Self(hash.value() >> (u64::BITS - Self::BITS))
+    }
+}
 
 /// A policy. See the [module](self) for what calls its hooks.
 pub trait Policy: Sized {
@@ -117,7 +147,7 @@ pub enum Value {
     Key,
     /// A token (RFC 9110, section 5.6.2): the name of a cookie, for one.
     Token,
-    /// Another policy, one that needs no option.
+    /// Another policy, without options of its own: what [`Kind::fallback`] knows.
     Policy,
 }
 
@@ -125,6 +155,30 @@ pub enum Value {
 pub struct Setup<'a> {
     /// The value of an option, if the configuration has it. It has been checked.
     pub option: &'a dyn Fn(&'static str) -> Option<&'a str>,
+}
+
+impl Setup<'_> {
+    /// The value of an option that is a [number](Value::Number), or this one if there is none.
+    pub fn number(&self, name: &'static str, default: u32) -> u32 {
+        let text = (self.option)(name);
+        text.and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
+
+    /// The value of an option that is a [duration](Value::Duration), in milliseconds, or this one if
+    /// there is none.
+    pub fn duration_ms(&self, name: &'static str, default: u32) -> u32 {
+        let duration = |text: &str| {
+            let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+            let factor = match text.strip_prefix(digits)? {
+                "ms" => 1,
+                "s" => 1000,
+                "m" => 60_000,
+                _ => return None,
+            };
+            digits.parse::<u32>().ok()?.checked_mul(factor)
+        };
+        (self.option)(name).and_then(duration).unwrap_or(default)
+    }
 }
 
 macro_rules! policies {
@@ -162,7 +216,6 @@ macro_rules! policies {
             ) -> Result<Any<H>, OutOfMemory> {
                 match self {
                     $(Self::$variant => {
-                        #[allow(unreachable_patterns)] // With a single policy.
                         let before = match before {
                             Some(Any::$variant(before)) => Some(before),
                             _ => None,
@@ -224,6 +277,22 @@ macro_rules! policies {
 policies! {
     /// The servers take turns.
     RoundRobin(rr::RoundRobin<H>) = rr,
+    /// The servers take turns, as often as their weights say.
+    WeightedRoundRobin(wrr::WeightedRoundRobin<H>) = wrr,
+    /// The server with the fewest connections.
+    LeastConnections(lc::LeastConnections<H>) = lc,
+    /// The server with the fewest connections in proportion to its weight.
+    WeightedLeastConnections(wlc::WeightedLeastConnections<H>) = wlc,
+    /// The server that has the target in its cache, unless it is overloaded.
+    Lard(lard::Lard<H>) = lard,
+    /// The least loaded of the servers that have the target in their caches.
+    LardR(lard_r::LardR<H>) = lard_r,
+    /// The servers take turns within each service class.
+    ClientAware(cap::ClientAware<H>) = cap,
+    /// The server that a hash of the request gives.
+    Maglev(maglev::Maglev<H>) = maglev,
+    /// The server that a cookie names.
+    Sticky(sticky::Sticky<H>) = sticky,
 }
 
 impl Kind {
@@ -231,5 +300,11 @@ impl Kind {
     pub fn named(name: &[u8]) -> Option<Self> {
         let mut all = Self::ALL.iter().copied();
         all.find(|kind| kind.name().as_bytes() == name)
+    }
+
+    /// The policy of this name, if another policy may ask it: any but `sticky`, so that no chain is
+    /// longer than two.
+    pub fn fallback(name: &[u8]) -> Option<Self> {
+        Self::named(name).filter(|&kind| kind != Self::Sticky)
     }
 }

@@ -4,8 +4,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::{Choice, Class, Member, Policy, Servers, Setup};
-use crate::heap::{Heap, List, OutOfMemory};
+use super::{turns, Choice, Class, Member, Policy, Servers, Setup};
+use crate::heap::{Heap, OutOfMemory};
 
 pub(super) const NAME: &str = "rr";
 pub(super) const OPTIONS: &[Choice] = &[];
@@ -13,9 +13,9 @@ pub(super) const OPTIONS: &[Choice] = &[];
 /// Round robin.
 pub struct RoundRobin<H: Heap> {
     /// Who takes part.
-    servers: H::List<u16>,
+    ring: H::List<u16>,
     /// Whose turn it is, modulo their number.
-    turn: AtomicU32,
+    cursor: AtomicU32,
 }
 
 impl<H: Heap> Policy for RoundRobin<H> {
@@ -24,26 +24,14 @@ impl<H: Heap> Policy for RoundRobin<H> {
         members: &[Member<'_>],
         before: Option<&Self>,
     ) -> Result<Self, OutOfMemory> {
-        let mut servers: H::List<u16> = Default::default();
-        for (member, index) in members.iter().zip(0..) {
-            if member.weight > 0 {
-                servers.try_push(index)?;
-            }
-        }
         Ok(Self {
-            servers,
-            turn: AtomicU32::new(before.map_or(0, |before| before.turn.load(Relaxed))),
+            ring: turns::ring::<H>(members)?,
+            cursor: AtomicU32::new(before.map_or(0, |before| before.cursor.load(Relaxed))),
         })
     }
 
     #[inline]
     fn select(&self, _class: Class, servers: &impl Servers) -> Option<usize> {
-        let count = self.servers.len();
-        let turn = self.turn.fetch_add(1, Relaxed) as usize;
-        let mut places = (0..count).map(|step| turn.wrapping_add(step).checked_rem(count));
-        places.find_map(|place| {
-            let server = usize::from(*self.servers.get(place?)?);
-            servers.usable(server).then_some(server)
-        })
+        turns::next(&self.ring, &self.cursor, servers)
     }
 }
