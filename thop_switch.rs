@@ -23,10 +23,18 @@ mod dispatcher;
 mod forwarder;
 #[path = "rust/switch/handoff.rs"]
 mod handoff;
+#[path = "rust/switch/monitor.rs"]
+mod monitor;
 #[path = "rust/switch/node.rs"]
 mod node;
+#[path = "rust/switch/pool.rs"]
+mod pool;
+#[path = "rust/switch/refusal.rs"]
+mod refusal;
 #[path = "rust/switch/report.rs"]
 mod report;
+#[path = "rust/switch/server.rs"]
+mod server;
 #[path = "rust/switch/switch.rs"]
 mod switch;
 

@@ -160,13 +160,13 @@ impl Health {
     /// The weight that counts now, in units of 1/[`STEPS`]; 0 unless the server is UP.
     pub fn effective_weight(&self, checks: &Checks, now_ms: u64) -> u32 {
         match self.state().0 {
-            State::Up => u32::from(self.weight).saturating_mul(self.step(checks, now_ms)),
+            State::Up => u32::from(self.weight).saturating_mul(self.share(checks, now_ms)),
             State::Down | State::Drain | State::Maint => 0,
         }
     }
 
-    /// How many [`STEPS`] of its weight the server gets.
-    fn step(&self, checks: &Checks, now_ms: u64) -> u32 {
+    /// How many of the [`STEPS`] of its weight the server gets.
+    pub fn share(&self, checks: &Checks, now_ms: u64) -> u32 {
         let Some(from_ms) = self.slow_from_ms else {
             return STEPS;
         };
@@ -236,7 +236,7 @@ impl Health {
             self.asked = false;
             return changed;
         }
-        let step = self.step(checks, now_ms);
+        let step = self.share(checks, now_ms);
         if step == STEPS {
             self.slow_from_ms = None;
         }

@@ -248,6 +248,15 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Whether these octets, the first of a message, are a method that is in common use and a space.
+pub fn begins_with_method(octets: &[u8]) -> bool {
+    let mut parts = octets.split(|&octet| octet == b' ');
+    let name = parts.next().unwrap_or(&[]);
+    // Letters only, and fewer than a word has octets: then the word says what they are.
+    let known = name.len() < size_of::<u64>() && name.iter().all(u8::is_ascii_uppercase);
+    parts.next().is_some() && known && Method::of(pack(name)) != Method::Other
+}
+
 /// Octets as one number, the last of them lowest.
 const fn pack(octets: &[u8]) -> u64 {
     let mut word = 0;

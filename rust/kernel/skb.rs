@@ -132,6 +132,20 @@ impl SkBuff {
         })
     }
 
+    /// Copies octets from `offset` on, linear or not; what the packet does not have is left as it was.
+    pub fn copy_to(&self, offset: usize, to: &mut [u8]) {
+        let len = (self.len() as usize).saturating_sub(offset).min(to.len());
+        // SAFETY: By the type invariant the packet is valid; the range lies within it and `to`.
+        unsafe {
+            bindings::skb_copy_bits(
+                self.as_ptr(),
+                offset as i32,
+                to.as_mut_ptr().cast(),
+                len as i32,
+            )
+        };
+    }
+
     /// The Internet checksum's sum over the octets from `offset` on.
     pub fn sum(&self, offset: usize) -> Sum {
         let len = (self.len() as usize).saturating_sub(offset);

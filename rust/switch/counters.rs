@@ -5,6 +5,18 @@
 thop_kernel::counted_events! {
     /// A request head was read to its end.
     Requests = "requests",
+    /// A client began with the preface of HTTP/2.
+    Prefaces = "http2_prefaces",
+    /// A ClientHello was read to its end.
+    Hellos = "tls_hellos",
+    /// A segment was forwarded that begins like a request: a later one on its connection.
+    LaterRequests = "later_requests",
+    /// A request waited for a server to have room.
+    Queued = "queued",
+    /// A request was refused because too many waited.
+    QueueFull = "queue_full",
+    /// A request was refused because it had waited for too long.
+    QueueTimeouts = "queue_timeouts",
     /// A connection was closed by its client before it had sent anything.
     Silent = "closed_without_request",
     /// A handoff was begun.
@@ -35,6 +47,10 @@ thop_kernel::counted_events! {
     Answered504 = "answered_504",
     /// 505 was answered.
     Answered505 = "answered_505",
+    /// A TLS alert was sent.
+    AnsweredAlert = "answered_alert",
+    /// An HTTP/2 connection was refused.
+    AnsweredGoaway = "answered_goaway",
     /// A segment was forwarded to its server.
     Forwarded = "forwarded",
     /// A segment was held while its connection was handed over.
@@ -61,6 +77,14 @@ thop_kernel::counted_events! {
     CloseNotices = "close_notices",
     /// An element was removed by age.
     Expired = "expired",
+    /// PING was sent.
+    Pings = "pings",
+    /// LOAD came.
+    Loads = "loads",
+    /// A server began anew, and lost what it had.
+    Restarts = "server_restarts",
+    /// A connection was removed because its server had lost it.
+    Purged = "purged",
     /// A request was refused because the table was full.
     TableFull = "table_full",
     /// A request was longer than a CREATE can carry.

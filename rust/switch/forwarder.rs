@@ -13,6 +13,7 @@ use thop_core::{
         Phase,
         Verdict as Rule, //
     },
+    http::begins_with_method,
     packet::{
         decrement_ttl,
         parse_ipv4,
@@ -63,6 +64,15 @@ enum Step {
     /// The server has lost the connection.
     Lost,
     Drop(Counter),
+}
+
+/// Whether a segment's payload begins like a request: with the name of a method and a space (RFC
+/// 9112, section 3). That is a guess, good enough for a figure: a body may look so, and one segment
+/// may carry several requests, or be a repetition.
+fn begins_a_request(packet: &SkBuff, segment: &Segment) -> bool {
+    let mut first = [0; 8];
+    packet.copy_to(segment.headers_len(), &mut first);
+    begins_with_method(&first)
 }
 
 impl Server {
@@ -241,7 +251,7 @@ impl Switch {
         }
         packet.detach();
         self.count(Counter::Forwarded);
-        if segment.payload_len() > 0 && begins_a_request(&packet, segment) {
+        if segment.payload_len > 0 && begins_a_request(&packet, segment) {
             self.count(Counter::LaterRequests);
         }
         route.forward(self.namespace, packet);

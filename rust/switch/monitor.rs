@@ -161,23 +161,13 @@ impl Switch {
             return;
         };
         self.count(Counter::Loads);
-        let began_anew = self.booted(server, load.boot);
-        if changed || began_anew {
+        if server.booted(load.boot).1 {
+            self.began_anew();
+        } else if changed {
             self.worker.kick();
         }
     }
 
-    /// A message of a server names its boot epoch. Returns whether that is a new one, so that what
-    /// the server had before is lost. Any context.
-    pub(crate) fn booted(&self, server: &Server, boot: u64) -> bool {
-        let (_, began_anew) = server.booted(boot);
-        if began_anew {
-            self.count(Counter::Restarts);
-            self.purge.store(true, Relaxed);
-            self.worker.kick();
-        }
-        began_anew
-    }
 
     /// A server has refused a connection: what that tells of it. Any context.
     pub(crate) fn refused(&self, server: &Server, why: DropReason) {

@@ -35,7 +35,7 @@ use thop_kernel::{
 };
 
 use crate::{
-    cluster::Cluster,
+    cluster::Change,
     counters::Counter,
     dispatcher::{
         listen_address,
@@ -136,10 +136,9 @@ impl Node {
             .map_err(no_memory)?;
         let mut gone = KVVec::with_capacity(listeners.len(), GFP_KERNEL).map_err(no_memory)?;
         let current = self.switch.cluster.write();
-        let cluster = Cluster::new(config, &current).map_err(other)?;
-        let cluster = KBox::new(cluster, GFP_KERNEL).map_err(no_memory)?;
-        drop(current.replace(cluster));
+        let change = Change::prepare(config, &current, || self.switch.new_server());
         // Nothing fails from here on: there is room for all that moves.
+        let retired = change.map_err(other)?.commit(current);
         {
             let guard = rcu::read_lock();
             let cluster = self.switch.cluster.read(&guard);
@@ -156,7 +155,10 @@ impl Node {
             let _ = listeners.push_within_capacity(listener);
         }
         drop(listeners);
-        // Closing sleeps.
+        // New servers are asked at once.
+        self.switch.worker.kick();
+        // These wait for readers.
+        drop(retired);
         drop(gone);
         Ok(())
     }

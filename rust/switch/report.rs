@@ -8,7 +8,10 @@ use kernel::sync::{
     atomic::Relaxed,
     rcu, //
 };
-use thop_core::{config::PoolId, flow::Phase};
+use thop_core::{
+    config::PoolId,
+    flow::Phase, //
+};
 use thop_kernel::{
     instance::{
         File,
@@ -44,11 +47,18 @@ pub(crate) const FILES: &[File<Node>] = &[
         write: None,
     },
     File {
-        name: c"servers",
+        name: c"pools",
         mode: 0o444,
-        seek: seek_servers,
-        show: show_servers,
+        seek: seek_pools,
+        show: show_pools,
         write: None,
+    },
+    File {
+        name: c"servers",
+        mode: 0o644,
+        seek: seek_pools,
+        show: show_servers,
+        write: Some(order),
     },
     File {
         name: c"stats",
@@ -112,18 +122,59 @@ fn show_connections(node: &Node, record: u64, text: &mut Text<'_>) {
     });
 }
 
+fn order(node: &Node, text: &[u8]) -> kernel::error::Result {
+    node.switch.order(text)
+}
+
 /// Record 0 is the heading, record n + 1 pool n.
-fn seek_servers(node: &Node, position: u64) -> Option<u64> {
+fn seek_pools(node: &Node, position: u64) -> Option<u64> {
     let guard = rcu::read_lock();
     let pools = node.switch.cluster.read(&guard).config.pools().len();
     (position <= pools as u64).then_some(position)
+}
+
+fn show_pools(node: &Node, record: u64, text: &mut Text<'_>) {
+    let Some(pool) = record.checked_sub(1) else {
+        let _ = writeln!(
+            text,
+            "{:<16} {:<8} {:>7} {:>4} {:>11} {:>7} {:>7} backup",
+            "pool", "policy", "servers", "up", "connections", "waiting", "queue"
+        );
+        return;
+    };
+    let guard = rcu::read_lock();
+    let cluster = node.switch.cluster.read(&guard);
+    let id = PoolId::new(pool as u32);
+    let (Some(entry), Some(pool)) = (cluster.config.pool(id), cluster.pool(id)) else {
+        return;
+    };
+    let (mut servers, mut up, mut connections) = (0, 0, 0);
+    for (_, server) in cluster.pool_servers(id) {
+        servers += 1;
+        up += u32::from(server.is_open());
+        connections += server.connections.load(Relaxed);
+    }
+    let backup = entry.backup.and_then(|backup| cluster.config.pool(backup));
+    let _ = writeln!(
+        text,
+        "{:<16} {:<8} {:>7} {:>4} {:>11} {:>7} {:>7} {}",
+        cluster.config.name(entry.name),
+        entry.policy.name(),
+        servers,
+        up,
+        connections,
+        pool.waiting(),
+        entry.queue,
+        backup.map_or("-", |backup| cluster.config.name(backup.name))
+    );
 }
 
 fn show_servers(node: &Node, record: u64, text: &mut Text<'_>) {
     let Some(pool) = record.checked_sub(1) else {
         let _ = writeln!(
             text,
-            "{:<16} {:<16} {:<21} {:>6} {:<8} {:>11} {:>10} {:>10} {:>10} {:>10}",
+            "{:<16} {:<16} {:<21} {:>6} {:<5} {:>11} {:>10} {:>10} {:>10} {:>10} {:>6} {:>6} \
+             {:>11} {:>4} {:>8} {:>8} reason",
             "pool",
             "server",
             "address",
@@ -133,7 +184,13 @@ fn show_servers(node: &Node, record: u64, text: &mut Text<'_>) {
             "offered",
             "taken",
             "refused",
-            "unanswered"
+            "unanswered",
+            "max",
+            "load",
+            "accept",
+            "cpu",
+            "drops",
+            "since_s"
         );
         return;
     };
@@ -141,32 +198,43 @@ fn show_servers(node: &Node, record: u64, text: &mut Text<'_>) {
     let guard = rcu::read_lock();
     let cluster = node.switch.cluster.read(&guard);
     let id = PoolId::new(pool as u32);
-    let (Some(config), Some(pool)) = (cluster.config.pool(id), cluster.pool(id)) else {
+    let Some(entry) = cluster.config.pool(id) else {
         return;
     };
-    for ((_, server), member) in cluster.config.pool_servers(id).zip(&pool.members) {
-        let state = if member.weight == 0 {
-            "drain"
-        } else if member.server.is_shunned(now) {
-            "silent"
-        } else {
-            "up"
-        };
-        let known = &member.server;
-        let _ = writeln!(
+    for (server_entry, server) in cluster.pool_servers(id) {
+        let health = *server.health.lock();
+        let (state, reason, since_ms) = health.state();
+        let report = &server.report;
+        let _ = write!(
             text,
-            "{:<16} {:<16} {} {:>6} {:<8} {:>11} {:>10} {:>10} {:>10} {:>10}",
-            cluster.config.name(config.name),
-            cluster.config.name(server.name),
-            Padded(server.endpoint),
-            server.weight,
+            "{:<16} {:<16} {} {:>6} {:<5} {:>11} {:>10} {:>10} {:>10} {:>10} {:>6} {:>6} {:>5}/{:<5} \
+             {:>4} {:>8} {:>8} {reason}",
+            cluster.config.name(entry.name),
+            server.name(),
+            Padded(server_entry.endpoint),
+            health.weight(),
             state,
-            known.connections.load(Relaxed),
-            known.offered.load(Relaxed),
-            known.taken.load(Relaxed),
-            known.refused.load(Relaxed),
-            known.unanswered.load(Relaxed)
+            server.connections.load(Relaxed),
+            server.offered.load(Relaxed),
+            server.taken.load(Relaxed),
+            server.refused.load(Relaxed),
+            server.unanswered.load(Relaxed),
+            server.max.load(Relaxed),
+            server.load(),
+            report.queue.load(Relaxed),
+            report.queue_limit.load(Relaxed),
+            report.cpu.load(Relaxed),
+            report.drops.load(Relaxed),
+            now.saturating_sub(since_ms) / 1000,
         );
+        let step = health.share(&entry.checks, now);
+        if step < thop_core::health::STEPS {
+            let _ = write!(text, ", slow start {step}/{}", thop_core::health::STEPS);
+        }
+        if server.is_shunned(now) {
+            let _ = write!(text, ", did not answer CREATE");
+        }
+        let _ = writeln!(text);
     }
 }
 

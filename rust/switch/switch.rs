@@ -29,6 +29,7 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        rcu,
         Arc, //
     },
 };
@@ -46,7 +47,9 @@ use thop_core::{
         TCP, //
     },
     wire::{
+        monitor::Monitor,
         Body,
+        DropReason,
         Handoff,
         Message,
         Parties,
@@ -372,7 +375,7 @@ impl Switch {
             let chosen = pending
                 .pool
                 .choose(&guard, |_| class, &pending.tried, now);
-            // One that waits for its turn could be the client's second, and this is no time for it.
+            // When all others are full, the request does not wait again.
             let Choice::Server(server, pool, class) = chosen else {
                 return Some(Next::Answer(last));
             };
@@ -446,10 +449,16 @@ impl Switch {
         }
         let received = match messages::receive(packet.skb()) {
             Ok(Incoming::Handoff(received)) => received,
-            Ok(Incoming::Monitor { .. }) => {
-                self.count(Counter::Foreign);
-                return packet.accept();
+            Ok(Incoming::Monitor {
+                message: Monitor::Load(load),
+                from,
+                ..
+            }) => {
+                self.on_load(&load, from);
+                return packet.drop();
             }
+            // A server may live in the same namespace.
+            Ok(Incoming::Monitor { .. }) => return packet.accept(),
             Err(how) => {
                 self.statistics.malformed(how);
                 return packet.drop();
@@ -464,20 +473,20 @@ impl Switch {
             _ if ipv4(received.message.parties.server.ip) != Some(received.from) => {
                 self.count(Counter::Foreign);
             }
-            Body::Created { .. } => self.on_created(&received),
+            Body::Created { boot } => self.on_created(&received, boot),
             Body::NotifyClose => self.on_notify_close(&received),
             Body::NotifyDrop(reason) => {
                 self.statistics.refused(reason);
-                self.on_notify_drop(&received);
+                self.on_notify_drop(&received, reason);
             }
             Body::Forgotten => {}
         }
         packet.drop()
     }
 
-    fn on_created(&self, received: &Received) {
+    fn on_created(&self, received: &Received, boot: u64) {
         enum Is {
-            News(Completed),
+            News(Completed, bool),
             Known,
             TooLate,
         }
@@ -495,14 +504,21 @@ impl Switch {
                 // It was given up: it must not begin to speak now.
                 Some(pending) if matches!(pending.stage, Stage::Client(_)) => Is::TooLate,
                 Some(_) => {
+                    // Before the connection belongs to a life: it may be the first to show this one.
+                    let (life, began_anew) = connection.server.booted(boot);
                     connection.flow.taken();
-                    Is::News(connection.complete())
+                    let completed = connection.complete();
+                    connection.life = life;
+                    Is::News(completed, began_anew)
                 }
                 None => Is::Known,
             }
         });
         match is {
-            Some(Is::News(completed)) => {
+            Some(Is::News(completed, began_anew)) => {
+                if began_anew {
+                    self.began_anew();
+                }
                 self.count(Counter::Created);
                 self.complete(completed);
             }
@@ -525,34 +541,39 @@ impl Switch {
             let completed = self.table.with(&message.parties.key(), |connection| {
                 connection.is_about(message).then(|| {
                     connection.flow.gone();
-                    connection.uncount();
-                    connection.complete()
+                    (connection.uncount(), connection.complete())
                 })
             });
-            if let Some(completed) = completed.flatten() {
+            if let Some((first, completed)) = completed.flatten() {
+                let server = completed.server.clone();
                 self.complete(completed);
+                if first {
+                    server.pool.done(&rcu::read_lock(), &server, now_ms());
+                    self.freed(&server);
+                }
             }
         }
         // Whether it is known or not: the server need not say it again.
         self.tell(&message.reply(Body::CloseAck), received.from);
     }
 
-    fn on_notify_drop(&self, received: &Received) {
+    fn on_notify_drop(&self, received: &Received, reason: DropReason) {
         let message = &received.message;
         let key = message.parties.key();
-        let pending = message.handoff.epoch == self.epoch
-            && self.table.with(&key, |connection| {
-                let about = connection.is_about(message) && connection.pending.is_some();
-                if about {
-                    connection.server.heard();
-                    connection.server.refused.fetch_add(1, Relaxed);
-                }
-                about
-            }) == Some(true);
-        if pending {
-            self.move_on(&key, message.handoff.id, Why::Refused);
-        } else {
-            self.count(Counter::Foreign);
+        let server = self.table.with(&key, |connection| {
+            let about = message.handoff.epoch == self.epoch
+                && connection.is_about(message)
+                && connection.pending.is_some();
+            about.then(|| connection.server.clone())
+        });
+        match server.flatten() {
+            Some(server) => {
+                server.heard();
+                server.refused.fetch_add(1, Relaxed);
+                self.refused(&server, reason);
+                self.move_on(&key, message.handoff.id, Why::Refused);
+            }
+            None => self.count(Counter::Foreign),
         }
     }
 
@@ -580,7 +601,14 @@ impl Switch {
             self.swept_ms.store(now, Relaxed);
             self.sweep(now);
         }
-        (!self.table.is_empty()).then_some(next.max(1) as u32)
+        self.purge();
+        let monitor = self.monitor();
+        let next = match (self.table.is_empty(), monitor) {
+            (true, None) => return None,
+            (true, Some(monitor)) => monitor,
+            (false, monitor) => next.min(monitor.unwrap_or(u64::MAX)),
+        };
+        Some(next.max(1) as u32)
     }
 
     fn look_at(&self, key: &FlowKey, id: u64, now: u64) {
@@ -653,6 +681,13 @@ impl Switch {
         }
     }
 
+    /// What a server had is lost. Any context.
+    pub(crate) fn began_anew(&self) {
+        self.count(Counter::Restarts);
+        self.purge.store(true, Relaxed);
+        self.worker.kick();
+    }
+
     fn sweep(&self, now: u64) {
         let timeouts = &self.parameters.timeouts;
         self.table.sweep_all(
@@ -667,6 +702,12 @@ impl Switch {
     /// Empties the table. The servers end what they have of it: their clients could not reach them
     /// any more. Process context, with no listener left.
     pub(crate) fn stop(&self) {
+        // Who waits holds its listener, and servers hold their pools: both are let go here.
+        let cluster = self.cluster.write();
+        for (_, pool) in cluster.pools() {
+            pool.end();
+        }
+        drop(cluster);
         self.table.sweep_all(
             |_| true,
             |connection| {

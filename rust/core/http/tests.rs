@@ -37,6 +37,16 @@ fn text(stream: &[u8], span: Span) -> &str {
 }
 
 #[test]
+fn a_request_is_known_by_its_first_octets() {
+    for yes in ["GET / HT", "OPTIONS ", "PUT /x", "PATCH / "] {
+        assert!(begins_with_method(yes.as_bytes()), "{yes}");
+    }
+    for no in ["", "GET", "GETX / H", "get / HT", " GET /", "CONNECTS", "HTTP/1.1", "\0GET / H"] {
+        assert!(!begins_with_method(no.as_bytes()), "{no}");
+    }
+}
+
+#[test]
 fn a_request_of_a_browser() {
     let stream = b"GET /a/b.html?c=d HTTP/1.1\r\nHost: www.example.org:8080\r\n\
         Accept: */*\r\nEmpty:\r\n\r\nGET /next";
