@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The HTTP/1.x request head, octet by octet.
+//! The HTTP/1.x request head, octet by octet, and the preface of HTTP/2.
 //!
 //! The parser is told the stream in whatever pieces it arrives and keeps nothing of it but where
 //! things are; the octets stay with the caller. The result depends only on the octets, never on
@@ -19,6 +19,9 @@
 //! - Content-Length is one number; repetitions must agree (6.3). It does not go together with
 //!   Transfer-Encoding, nor does HTTP/1.0 (6.1).
 //!
+//! A client that knows that the server speaks HTTP/2 begins with a preface (RFC 9113, 3.4) instead.
+//! It is told apart from a head, and has to be the very octets; nothing behind it is looked at.
+//!
 //! The value of Transfer-Encoding is left to the server, for the switch has no need to find the
 //! end of a body.
 
@@ -30,6 +33,12 @@ use core::fmt;
 /// too many behind the body of a POST.
 const LEADING_LINES: u8 = 4;
 
+/// What a client of HTTP/2 sends first (RFC 9113, 3.4). To HTTP/1.x its beginning is a request line.
+pub const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The method of the preface.
+const PRI: &[u8; 3] = b"PRI";
+
 /// The greatest port number.
 const PORT_MAX: u64 = 65535;
 
@@ -40,6 +49,8 @@ pub enum Progress {
     NeedMore,
     /// The head has ended.
     Complete,
+    /// There is no head: the stream begins with [`HTTP2_PREFACE`], all of which was read.
+    Http2,
 }
 
 /// A piece of the stream, in octets from the stream's start.
@@ -196,6 +207,8 @@ pub enum Reason {
     Target,
     /// What follows the target is no version.
     Version,
+    /// It begins as the preface of HTTP/2, and does not go on so.
+    Preface,
     /// A CR without LF.
     BareCarriageReturn,
     /// A line begins with whitespace, as if to continue the one before.
@@ -231,6 +244,7 @@ impl fmt::Display for Reason {
             Self::Method => "bad method",
             Self::Target => "bad request target",
             Self::Version => "bad HTTP version",
+            Self::Preface => "bad HTTP/2 preface",
             Self::BareCarriageReturn => "bare CR",
             Self::Folding => "folded line",
             Self::EmptyName => "empty field name",
@@ -380,6 +394,8 @@ enum State {
     Version,
     /// The end of the request line.
     AfterVersion,
+    /// The preface of HTTP/2, behind the version.
+    Preface,
     /// The LF behind the request line or a field.
     LineFeed,
     /// A field or the end of the head.
@@ -472,11 +488,14 @@ pub struct Parser {
     /// Octets looked at.
     fed: u32,
     state: State,
-    /// Empty lines before the request line, then octets of the version, then those of a known name.
+    /// Empty lines before the request line, then octets of the version, then those of a known name
+    /// or of the preface.
     count: u8,
     /// In [`State::KnownName`]: whose name.
     field: Field,
     host_part: HostPart,
+    /// Whether the stream begins with the method of the preface.
+    has_pri: bool,
     has_host: bool,
     has_length: bool,
     has_encoding: bool,
@@ -506,6 +525,7 @@ impl Parser {
             count: 0,
             field: Field::Host,
             host_part: HostPart::Start,
+            has_pri: false,
             has_host: false,
             has_length: false,
             has_encoding: false,
@@ -515,8 +535,8 @@ impl Parser {
 
     /// Feeds the next octets of the stream: those right behind the ones fed before.
     ///
-    /// Stops at the end of the head; octets behind it are not looked at. Once the head is complete
-    /// or refused, so it stays.
+    /// Stops at the end of the head or preface; octets behind it are not looked at. Once that is
+    /// complete or refused, so it stays.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<Progress, Error> {
         if self.outcome == Ok(Progress::NeedMore) {
             self.outcome = self.advance(chunk);
@@ -528,7 +548,7 @@ impl Parser {
     pub fn head(&self) -> Option<&Head> {
         match self.outcome {
             Ok(Progress::Complete) => Some(&self.head),
-            Ok(Progress::NeedMore) | Err(_) => None,
+            Ok(Progress::NeedMore | Progress::Http2) | Err(_) => None,
         }
     }
 
@@ -562,8 +582,9 @@ impl Parser {
             rest = after;
             let at = self.fed;
             self.fed = at.saturating_add(1);
-            if self.step(*octet, at)? == Progress::Complete {
-                return Ok(Progress::Complete);
+            match self.step(*octet, at)? {
+                Progress::NeedMore => {}
+                end @ (Progress::Complete | Progress::Http2) => return Ok(end),
             }
         }
         if too_large {
@@ -591,6 +612,7 @@ impl Parser {
             State::Method => match octet {
                 b' ' => {
                     self.head.method = Method::of(self.word);
+                    self.has_pri = at == PRI.len() as u32 && self.word == pack(PRI);
                     self.head.target.start = self.fed;
                     Ok(State::Target)
                 }
@@ -614,6 +636,7 @@ impl Parser {
                 b'\r' | b'\n' => Ok(Self::end_line(octet)),
                 _ => Err(Reason::Version),
             },
+            State::Preface => return self.preface(octet),
             State::LineFeed => match octet {
                 b'\n' => Ok(State::Line),
                 _ => Err(Reason::BareCarriageReturn),
@@ -772,6 +795,7 @@ impl Parser {
     fn version(&mut self, octet: u8) -> Result<Progress, Error> {
         const HTTP10: u64 = pack(b"HTTP/1.0");
         const HTTP11: u64 = pack(b"HTTP/1.1");
+        const HTTP20: u64 = pack(b"HTTP/2.0");
         let fits = match self.count {
             0 => octet == b'H',
             1 | 2 => octet == b'T',
@@ -788,19 +812,36 @@ impl Parser {
         if self.count < 8 {
             return Ok(Progress::NeedMore);
         }
+        let asterisk = self.head.target.len == 1 && self.head.path.len == 0;
         self.head.version = match self.word {
+            HTTP20 if self.has_pri && asterisk => {
+                // What was read is not longer than the preface.
+                self.count = self.fed as u8;
+                self.state = State::Preface;
+                return Ok(Progress::NeedMore);
+            }
             HTTP10 => Version::Http10,
             HTTP11 => Version::Http11,
             _ => return Err(Error::Version),
         };
-        // This waits for the version so that the preface of HTTP/2, which begins with
-        // `PRI * HTTP/2.0` (RFC 9113, 3.4), is told that it is the version that is wrong.
-        let asterisk = self.head.target.len == 1 && self.head.path.len == 0;
+        // This waits for the version: the preface of HTTP/2 has such a target, too.
         if asterisk && self.head.method != Method::Options {
             return Err(Error::Malformed(Reason::Target));
         }
         self.state = State::AfterVersion;
         Ok(Progress::NeedMore)
+    }
+
+    /// The next octet of the preface of HTTP/2.
+    fn preface(&mut self, octet: u8) -> Result<Progress, Error> {
+        if HTTP2_PREFACE.get(usize::from(self.count)) != Some(&octet) {
+            return Err(Error::Malformed(Reason::Preface));
+        }
+        self.count = self.count.saturating_add(1);
+        if usize::from(self.count) < HTTP2_PREFACE.len() {
+            return Ok(Progress::NeedMore);
+        }
+        Ok(Progress::Http2)
     }
 
     /// The next octet of a field's name or the colon behind it.

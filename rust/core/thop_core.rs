@@ -12,6 +12,7 @@
 //! | [`checksum`] | the Internet checksum and its incremental update |
 //! | [`packet`] | IPv4 and TCP headers: reading, writing, rewriting |
 //! | [`http`] | the request head, incrementally |
+//! | [`tls`] | the TLS ClientHello, incrementally |
 //! | [`request`] | what rules and policies see of a request |
 //! | [`policy`] | the choice of a server |
 //! | [`http2`] | how HTTP/2 is refused |
@@ -46,4 +47,5 @@ pub mod packet;
 pub mod policy;
 pub mod request;
 pub mod ring;
+pub mod tls;
 pub mod wire;

@@ -290,10 +290,41 @@ fn other_versions() {
         "GET / HTTP/0.9",
         "GET / HTTP/1.2",
         "GET / HTTP/2.0",
-        "PRI * HTTP/2.0",
+        "GET * HTTP/2.0",
+        "PRI / HTTP/2.0",
+        "PRI * HTTP/2.1",
+        "pri * HTTP/2.0",
+        "PRIX * HTTP/2.0",
+        "XPRI * HTTP/2.0",
+        "\r\nPRI * HTTP/2.0",
     ] {
         assert_eq!(error(stream.as_bytes()), Error::Version);
     }
+}
+
+#[test]
+fn the_preface_of_http2() {
+    let (last, before) = HTTP2_PREFACE.split_last().unwrap();
+    let mut parser = Parser::new(LIMIT);
+    assert_eq!(parser.feed(before), Ok(Progress::NeedMore));
+    assert_eq!(parser.feed(&[*last, 0, 0, 18]), Ok(Progress::Http2));
+    assert_eq!(parser.feed(b"x"), Ok(Progress::Http2));
+    assert_eq!(parser.fed(), 24);
+    assert_eq!(parser.head(), None);
+
+    // Each octet behind the version counts.
+    for at in "PRI * HTTP/2.0".len()..HTTP2_PREFACE.len() {
+        let mut stream = HTTP2_PREFACE[..at + 1].to_vec();
+        stream[at] ^= 1;
+        assert_malformed(&stream, Reason::Preface);
+    }
+    assert_malformed(b"PRI * HTTP/2.0\n", Reason::Preface);
+    // In another version it is a method that does not go with this target.
+    assert_malformed(b"PRI * HTTP/1.1", Reason::Target);
+    assert!(!Reason::Preface.to_string().is_empty());
+
+    let mut parser = Parser::new(23);
+    assert_eq!(parser.feed(HTTP2_PREFACE), Err(Error::TooLarge));
 }
 
 #[test]

@@ -5,11 +5,14 @@
 //! - However a stream is cut, the result is the same.
 //! - The crate `httparse` is the oracle of syntax. Where `thop_core` is stricter, [`objections`]
 //!   lists why, found in a plain way from what `httparse` makes of the head. The two must agree on
-//!   everything else, with one exception: `httparse` wants the target to be UTF-8.
+//!   everything else, with two exceptions: `httparse` wants the target to be UTF-8, and does not
+//!   know the preface of HTTP/2.
 //!
 //! The fuzz target `http` uses what is outside of the module `properties`.
 
-use thop_core::http::{Error, Head, Method, Parser, Progress, Reason, Span, Version};
+use thop_core::http::{
+    Error, Head, Method, Parser, Progress, Reason, Span, Version, HTTP2_PREFACE,
+};
 
 /// All that a parser tells.
 #[derive(Debug, PartialEq)]
@@ -63,6 +66,9 @@ pub fn check_segmentation(stream: &[u8], limit: u32, lengths: &[usize]) {
         _ => assert_eq!(exact, whole),
     }
     assert_eq!(whole.head.is_some(), whole.result == Ok(Progress::Complete));
+    if whole.result == Ok(Progress::Http2) {
+        assert_eq!(whole.fed as usize, HTTP2_PREFACE.len());
+    }
     if let Some(head) = whole.head {
         assert_eq!(head.len, whole.fed);
         let tight = parse(stream, whole.fed, [stream.len()]);
@@ -119,6 +125,9 @@ pub fn check_oracle(stream: &[u8]) {
             assert!(std::str::from_utf8(target).is_err());
         }
         (Ok(Progress::NeedMore), Ok(httparse::Status::Partial)) => {}
+        (Ok(Progress::Http2), Err(httparse::Error::Version)) => {
+            assert!(stream.starts_with(HTTP2_PREFACE));
+        }
         // They know from the first digit of the version; or the target is not UTF-8.
         (Ok(Progress::NeedMore), Err(httparse::Error::Version | httparse::Error::Token)) => {}
         (Err(error), Ok(httparse::Status::Complete(_))) => {
@@ -298,7 +307,7 @@ mod properties {
     use proptest::{collection::vec, prelude::*, sample::select};
 
     /// Heads as they are met with.
-    const HEADS: [&[u8]; 6] = [
+    const HEADS: [&[u8]; 7] = [
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /index.html?q=%20&r#s HTTP/1.1\r\nHost: www.example.org:8080\r\n\
           User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
@@ -309,10 +318,11 @@ mod properties {
         b"\n\r\nPUT http://example.org:80/a/b?c HTTP/1.1\nHost: other\nTransfer-Encoding: chunked\n\n0",
         b"CONNECT [::1]:443 HTTP/1.1\r\nHost:\r\nTrailing: \r\n\r\n\x16\x03",
         b"OPTIONS * HTTP/1.0\r\nX-\xc3\xa9: \xff\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12\x04\0\0\0\0\0",
     ];
 
     /// Things that streams are made of.
-    const WORDS: [&str; 56] = [
+    const WORDS: [&str; 59] = [
         "GET",
         "POST",
         "CONNECT",
@@ -366,6 +376,9 @@ mod properties {
         "GET http://a/b HTTP/1.0\r\n",
         "\r\n\r\n",
         "\n\n",
+        "PRI * HTTP/2.0",
+        "\r\n\r\nSM\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "\u{e9}",
         "\x7f",
         "_",
