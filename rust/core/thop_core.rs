@@ -14,6 +14,7 @@
 //! | [`http`] | the request head, incrementally |
 //! | [`tls`] | the TLS ClientHello, incrementally |
 //! | [`request`] | what rules and policies see of a request |
+//! | [`rules`] | the choice of a route, whatever their number |
 //! | [`policy`] | the choice of a server |
 //! | [`http2`] | how HTTP/2 is refused |
 //! | [`config`] | the configuration grammar and the choice of a pool |
@@ -47,5 +48,6 @@ pub mod packet;
 pub mod policy;
 pub mod request;
 pub mod ring;
+pub mod rules;
 pub mod tls;
 pub mod wire;

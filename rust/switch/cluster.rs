@@ -233,7 +233,7 @@ fn pools_of(
             }
             None => {
                 let option = |key| config.pool_option(PoolId::new(id), key);
-                Pool::new(entry.policy, &Setup { option: &option }, entry.checks)?
+                Pool::new(entry.policy, &Setup { option: &option }, entry.checks())?
             }
         };
         pools.push(pool, GFP_KERNEL)?;
@@ -315,7 +315,7 @@ fn roster_of(
         entry.policy,
         &Setup { option: &option },
         &members,
-        &entry.checks,
+        &entry.checks(),
         Some(&current.policy),
         now_ms(),
     )?;
@@ -323,7 +323,7 @@ fn roster_of(
     let roster = Roster {
         members,
         policy,
-        checks: entry.checks,
+        checks: entry.checks(),
         queue_timeout_ms: entry.queue_timeout_ms,
         backup: backup.cloned(),
     };
@@ -331,11 +331,7 @@ fn roster_of(
 }
 
 /// Another queue for a pool, if it needs one.
-fn queue_of(
-    config: &Config<ProcessHeap>,
-    id: PoolId,
-    pool: &Arc<Pool>,
-) -> Result<Option<Queue>> {
+fn queue_of(config: &Config<ProcessHeap>, id: PoolId, pool: &Arc<Pool>) -> Result<Option<Queue>> {
     let room = config.pool(id).ok_or(EINVAL)?.queue as usize;
     if pool.queue_room() == room {
         return Ok(None);

@@ -47,6 +47,8 @@ thop_kernel::counted_events! {
     Answered504 = "answered_504",
     /// 505 was answered.
     Answered505 = "answered_505",
+    /// A TLS client was too slow to send its ClientHello.
+    HelloTimeouts = "hello_timeouts",
     /// A TLS alert was sent.
     AnsweredAlert = "answered_alert",
     /// An HTTP/2 connection was refused.

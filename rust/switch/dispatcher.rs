@@ -114,7 +114,7 @@ impl Message<'_> {
             // What follows the preface is compressed.
             Self::Http2 => false,
             // A handshake begins nothing that outlives it; but early data is a request.
-            Self::Tls(hello) => !hello.early_data(),
+            Self::Tls(hello) => !hello.early_data,
         }
     }
 }
@@ -204,7 +204,7 @@ impl Service {
     ) -> Option<Target> {
         let (id, service) = cluster.service(&self.endpoint)?;
         match message {
-            Message::Http2 => service.h2.map(|pool| Target { pool, class: 0 }),
+            Message::Http2 => service.h2_pool.map(|pool| Target { pool, class: 0 }),
             Message::Http(_) | Message::Tls(_) => {
                 let target = cluster.config.route(id, request)?;
                 Some(Target {
@@ -396,7 +396,7 @@ fn with_request<R>(
         Message::Tls(hello) => {
             let mut request = Request::of(client);
             // With ECH the name in the clear is not the one that is meant.
-            request.host = hello.server_name().filter(|_| !hello.ech());
+            request.host = hello.server_name().filter(|_| !hello.ech);
             request.alpn = hello.alpn();
             return Some(f(request));
         }
@@ -406,9 +406,7 @@ fn with_request<R>(
     let mut result = None;
     stream.read(0, |octets| {
         if let Some(octets) = octets.get(..len) {
-            result = f
-                .take()
-                .map(|f| f(Request::http(client, head, octets)));
+            result = f.take().map(|f| f(Request::http(client, head, octets)));
         }
         false
     });
@@ -466,9 +464,7 @@ impl Dispatcher for Service {
                     Err(error) => return self.refuse(Speaks::Http, error.status()),
                 };
                 match message {
-                    Some(Message::Http2) if !self.takes_http2() => {
-                        self.refuse(Speaks::Http2, 505)
-                    }
+                    Some(Message::Http2) if !self.takes_http2() => self.refuse(Speaks::Http2, 505),
                     Some(message) => self.dispatch(stream, message, &mut reading.queued_ms),
                     None => self.refuse(Speaks::Http, 400),
                 }
@@ -509,7 +505,11 @@ impl Dispatcher for Service {
 
     fn timed_out(&self) -> &'static [u8] {
         match self.configured(|service| service.protocol) {
-            Some(Protocol::Tls) => self.switch.alert(tls::CLOSE_NOTIFY),
+            Some(Protocol::Tls) => {
+                // No alert says this; the connection just ends.
+                self.switch.count(Counter::HelloTimeouts);
+                b""
+            }
             Some(Protocol::Http) | None => self.switch.refusal(Speaks::Http, 408),
         }
     }
@@ -517,7 +517,7 @@ impl Dispatcher for Service {
 
 impl Service {
     fn takes_http2(&self) -> bool {
-        self.configured(|service| service.h2.is_some()) == Some(true)
+        self.configured(|service| service.h2_pool.is_some()) == Some(true)
     }
 }
 

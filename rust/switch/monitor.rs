@@ -30,12 +30,10 @@ use thop_core::{
     },
     policy::Setup,
     wire::{
-        monitor::{
-            Load,
-            Monitor,
-            Ping, //
-        },
-        DropReason, //
+        DropReason,
+        Load,
+        Monitor,
+        Ping, //
     },
 };
 use thop_kernel::{
@@ -119,7 +117,10 @@ impl Switch {
             server.ask_ms.store(next, Relaxed);
             self.ping(server);
         }
-        let next = server.ask_ms.load(Relaxed).min(silent_at.unwrap_or(u64::MAX));
+        let next = server
+            .ask_ms
+            .load(Relaxed)
+            .min(silent_at.unwrap_or(u64::MAX));
         Some(next.saturating_sub(now).max(1))
     }
 
@@ -167,7 +168,6 @@ impl Switch {
             self.worker.kick();
         }
     }
-
 
     /// A server has refused a connection: what that tells of it. Any context.
     pub(crate) fn refused(&self, server: &Server, why: DropReason) {

@@ -35,7 +35,6 @@ use thop_core::{
         Servers,
         Setup, //
     },
-    request::Request,
     ring::Ring, //
 };
 use thop_kernel::{
@@ -271,18 +270,12 @@ impl Pool {
         Choice::None
     }
 
-    /// What a request means to the policy, whichever that is at the moment.
-    pub(crate) fn classify(policy: &policy::Any<ProcessHeap>, request: &Request<'_>) -> Class {
-        policy.classify(request)
-    }
-
     /// A server has finished with a connection.
     pub(crate) fn done(&self, rcu: &rcu::Guard, server: &Server, now_ms: u64) {
         let roster = self.roster.read(rcu);
-        roster.policy.done(
-            usize::from(server.place),
-            &roster.view(&[], now_ms, true),
-        );
+        roster
+            .policy
+            .done(usize::from(server.place), &roster.view(&[], now_ms, true));
     }
 
     // --- those who wait (any context) -----------------------------------------------------------
@@ -315,9 +308,12 @@ impl Pool {
             drop(queue);
             match first {
                 None => return false,
-                Some(first) if first.turn.call() => return true,
-                // It has ended meanwhile.
-                Some(_) => {}
+                Some(first) => {
+                    if first.turn.call() {
+                        return true;
+                    }
+                    // It has ended meanwhile.
+                }
             }
         }
     }
@@ -331,7 +327,11 @@ impl Pool {
         let open = || roster.servers().filter(|server| server.is_open());
         let room = open().fold(0u32, |room, server| room.saturating_add(server.room()));
         // When no server is left it is the same as room for all: they hear so.
-        let room = if open().next().is_some() { room } else { u32::MAX };
+        let room = if open().next().is_some() {
+            room
+        } else {
+            u32::MAX
+        };
         for _ in 0..room.min(self.waiting()) {
             if !self.call() {
                 return;

@@ -227,7 +227,7 @@ fn show_servers(node: &Node, record: u64, text: &mut Text<'_>) {
             report.drops.load(Relaxed),
             now.saturating_sub(since_ms) / 1000,
         );
-        let step = health.share(&entry.checks, now);
+        let step = health.share(&entry.checks(), now);
         if step < thop_core::health::STEPS {
             let _ = write!(text, ", slow start {step}/{}", thop_core::health::STEPS);
         }

@@ -26,7 +26,7 @@ use thop_core::{
         Health,
         State, //
     },
-    wire::monitor::Load, //
+    wire::Load, //
 };
 use thop_kernel::{
     messages::ipv4,

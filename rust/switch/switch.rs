@@ -47,11 +47,11 @@ use thop_core::{
         TCP, //
     },
     wire::{
-        monitor::Monitor,
         Body,
         DropReason,
         Handoff,
         Message,
+        Monitor,
         Parties,
         TcpOptions, //
     },
@@ -372,9 +372,7 @@ impl Switch {
                 return Some(Next::Answer(last));
             }
             let class = pending.class;
-            let chosen = pending
-                .pool
-                .choose(&guard, |_| class, &pending.tried, now);
+            let chosen = pending.pool.choose(&guard, |_| class, &pending.tried, now);
             // When all others are full, the request does not wait again.
             let Choice::Server(server, pool, class) = chosen else {
                 return Some(Next::Answer(last));
