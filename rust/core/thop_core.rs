@@ -15,6 +15,7 @@
 //! | [`request`] | what rules and policies see of a request |
 //! | [`policy`] | the choice of a server |
 //! | [`config`] | the configuration grammar and the choice of a pool |
+//! | [`rules`] | the routes of a service, compiled |
 //! | [`wire`] | THOP messages |
 //! | [`flow`] | the life of a handed-over connection at the switch |
 //! | [`deadline`] | a queue of things to do later |
@@ -38,4 +39,5 @@ pub mod order;
 pub mod packet;
 pub mod policy;
 pub mod request;
+pub mod rules;
 pub mod wire;

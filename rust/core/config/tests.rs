@@ -3,7 +3,9 @@
 //! Unit and property tests of the configuration grammar.
 
 use super::*;
-use crate::heap::StdHeap;
+use super::{parser::next_id, value::check};
+use crate::{heap::StdHeap, policy::Value};
+use core::net::{IpAddr, Ipv4Addr};
 use std::{
     format,
     string::{String, ToString},
@@ -40,6 +42,22 @@ fn id(config: &Config, name: &str) -> PoolId {
 }
 
 const S0: ServiceId = ServiceId::new(0);
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5));
+
+/// Where a request goes of which nothing but this matters.
+fn pool_for(
+    config: &Config,
+    service: ServiceId,
+    host: Option<&[u8]>,
+    path: &[u8],
+) -> Option<PoolId> {
+    let request = Request {
+        host,
+        path,
+        ..Request::of(CLIENT)
+    };
+    config.route(service, &request).map(|target| target.pool)
+}
 
 #[test]
 fn nothing_is_a_configuration() {
@@ -52,7 +70,7 @@ fn nothing_is_a_configuration() {
     }
     let config = Config::empty();
     assert_eq!(config.pool_servers(PoolId::new(0)).count(), 0);
-    assert_eq!(config.route(S0, None, b"/"), None);
+    assert_eq!(pool_for(&config, S0, None, b"/"), None);
 }
 
 #[test]
@@ -70,7 +88,7 @@ fn defaults() {
     assert_eq!(server.endpoint.to_string(), "192.0.2.1:80");
     assert_eq!(server.weight, 1);
     assert_eq!(server.pool, PoolId::new(0));
-    assert_eq!(config.pools()[0].policy, Policy::RoundRobin);
+    assert_eq!(config.pools()[0].policy, policy::Kind::RoundRobin);
 }
 
 #[test]
@@ -164,7 +182,7 @@ fn the_first_match_wins() {
          route service s host h pool b\n",
     );
     let route = |host: Option<&str>, path: &str| {
-        let pool = config.route(S0, host.map(str::as_bytes), path.as_bytes());
+        let pool = pool_for(&config, S0, host.map(str::as_bytes), path.as_bytes());
         config.name(config.pool(pool.unwrap()).unwrap().name)
     };
     assert_eq!(route(Some("h"), "/a/b/c"), "b");
@@ -175,9 +193,9 @@ fn the_first_match_wins() {
     assert_eq!(route(Some("x"), "/x"), "d");
     assert_eq!(route(None, ""), "d");
     let t = ServiceId::new(1);
-    assert_eq!(config.route(t, None, b"*"), None);
-    assert_eq!(config.route(t, None, b"/"), Some(id(&config, "a")));
-    assert_eq!(config.route(ServiceId::new(2), None, b"/"), None);
+    assert_eq!(pool_for(&config, t, None, b"*"), None);
+    assert_eq!(pool_for(&config, t, None, b"/"), Some(id(&config, "a")));
+    assert_eq!(pool_for(&config, ServiceId::new(2), None, b"/"), None);
 }
 
 #[test]
@@ -186,7 +204,7 @@ fn hosts() {
         let config = good(&format!(
             "pool p\nservice s address 192.0.2.1:80\nroute service s host {text} pool p\n"
         ));
-        let matches = |host: &str| config.route(S0, Some(host.as_bytes()), b"/").is_some();
+        let matches = |host: &str| pool_for(&config, S0, Some(host.as_bytes()), b"/").is_some();
         assert!(matches("www.example.org"));
         assert!(matches("WWW.EXAMPLE.ORG"));
         assert!(matches("www.example.org."));
@@ -196,7 +214,7 @@ fn hosts() {
         assert!(!matches("a.www.example.org"));
         assert!(!matches("."));
         assert!(!matches(""));
-        assert!(config.route(S0, None, b"/").is_none());
+        assert!(pool_for(&config, S0, None, b"/").is_none());
     }
 }
 
@@ -204,7 +222,7 @@ fn hosts() {
 fn paths() {
     let config =
         good("pool p\nservice s address 192.0.2.1:80\nroute service s path /a%2F pool p\n");
-    let matches = |path: &[u8]| config.route(S0, Some(b"h"), path).is_some();
+    let matches = |path: &[u8]| pool_for(&config, S0, Some(b"h"), path).is_some();
     assert!(matches(b"/a%2F"));
     assert!(matches(b"/a%2Fb"));
     assert!(matches(b"/a%2F?x"));
@@ -222,11 +240,21 @@ fn unknown_words() {
     assert_eq!(after("pol x"), expected);
     assert_eq!(
         after("server b pool p adress 192.0.2.2:80"),
-        "unknown word \"adress\" (expected pool or address or weight)"
+        "unknown word \"adress\" (expected pool or address or weight or max)"
     );
     assert_eq!(
-        after("pool x policy wrr"),
-        "unknown word \"wrr\" (expected rr)"
+        after("service t protocol quic address 192.0.2.1:8"),
+        "unknown word \"quic\" (expected http or tls)"
+    );
+    let policies: Vec<_> = policy::Kind::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(
+        after("pool x policy none"),
+        format!("unknown word \"none\" (expected {})", policies.join(" or "))
+    );
+    assert_eq!(
+        after("pool x polcy rr"),
+        "unknown word \"polcy\" (expected policy or backup or queue or queue-timeout or \
+         check-interval or down-after or up-after or slow-start with policy rr)"
     );
     assert_eq!(after("POOL x"), expected.replace("pol", "POOL"));
     assert!(complaint(b"\x1b\xff\"\0\r\n").starts_with(r#"line 1: unknown word "\x1b\xff\"\x00""#));
@@ -255,7 +283,8 @@ fn missing_words() {
     assert_eq!(after("route service s host h"), "the route needs: pool");
     assert_eq!(
         after("route service s pool p"),
-        "the route needs: host or path or both"
+        "the route needs a condition: host or path or path-exact or path-suffix or method or header \
+         or cookie or query or client or alpn"
     );
 }
 
