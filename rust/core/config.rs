@@ -480,4 +480,17 @@ impl<H: Heap> fmt::Debug for Config<H> {
 }
 
 #[cfg(test)]
+impl<H: Heap> Config<H> {
+    /// The compiled routes of a service.
+    pub(crate) fn rules(&self, service: ServiceId) -> Option<&Rules<H>> {
+        self.rules.get(service.index())
+    }
+
+    /// What the compiled routes were compiled from.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+#[cfg(test)]
 mod tests;

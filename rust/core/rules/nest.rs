@@ -221,3 +221,93 @@ fn common_end(a: &[u8], b: &[u8]) -> u32 {
     let pairs = a.iter().rev().zip(b.iter().rev());
     pairs.take_while(|(a, b)| a == b).count() as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::text::keep, heap::StdHeap};
+    use core::net::{IpAddr, Ipv4Addr};
+    use proptest::{collection::btree_set, prelude::*};
+    use std::{string::String, vec::Vec};
+
+    /// What a nest finds must be what holds the thing, the longest first, and know the least of all
+    /// that come after it.
+    fn check<T: Copy>(found: Vec<&Node<T>>, holders: &[(u32, u32)]) {
+        let mut want = holders.to_vec();
+        want.sort_by_key(|(length, _)| core::cmp::Reverse(*length));
+        let is: Vec<_> = found.iter().map(|node| (node.length, node.key)).collect();
+        assert_eq!(is, want);
+        for (place, node) in found.iter().enumerate() {
+            assert_eq!(
+                node.least,
+                want[place..].iter().map(|(_, key)| *key).min().unwrap()
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_holds_a_text(
+            texts in btree_set((0u32..3, "[ab]{1,6}"), 0..40),
+            order: u32,
+            octets in "[ab]{0,8}",
+        ) {
+            let mut text = Vec::new();
+            let mut begin = Nest::<StdHeap, Name>::new();
+            let mut end = Nest::<StdHeap, Name>::new();
+            let keyed: Vec<_> = texts
+                .iter()
+                .enumerate()
+                .map(|(n, it)| ((n as u32).wrapping_mul(order | 1) & 0xffff, it))
+                .collect();
+            for (key, (group, it)) in &keyed {
+                let name = keep(&mut text, it.bytes()).unwrap();
+                begin.push(Node::new(*group, name, name.len(), *key, *key)).unwrap();
+                end.push(Node::new(*group, name, name.len(), *key, *key)).unwrap();
+            }
+            begin.sort_by_beginning(&text);
+            end.sort_by_end(&text);
+            for group in 0..3 {
+                let part = |nest: &Nest<StdHeap, Name>| {
+                    let mut part = Span::EMPTY;
+                    nest.groups(|other, span| if other == group { part = span });
+                    part
+                };
+                let holders = |holds: &dyn Fn(&String) -> bool| -> Vec<_> {
+                    let of_group = keyed.iter().filter(|(_, (other, it))| *other == group && holds(it));
+                    of_group.map(|(key, (_, it))| (it.len() as u32, *key)).collect()
+                };
+                let found = begin.that_begin(part(&begin), &text, octets.as_bytes()).collect();
+                check(found, &holders(&|it| octets.starts_with(it.as_str())));
+                let found = end.that_end(part(&end), &text, octets.as_bytes()).collect();
+                check(found, &holders(&|it| octets.ends_with(it.as_str())));
+            }
+        }
+
+        #[test]
+        fn finds_what_holds_a_network(
+            networks in btree_set((0u32..8, 29u8..=32), 0..30),
+            low_lengths in btree_set(0u8..=32, 0..5),
+            client in 0u32..8,
+        ) {
+            let mut nest = Nest::<StdHeap, Network>::new();
+            let ip = |low: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | low));
+            let mut all: Vec<_> = networks.iter().map(|(low, len)| Network::new(ip(*low), *len)).collect();
+            all.extend(low_lengths.iter().map(|len| Network::new(ip(0), *len)));
+            all.sort();
+            all.dedup();
+            for (network, key) in all.iter().zip(0..) {
+                nest.push(Node::new(0, *network, network.len(), key, key)).unwrap();
+            }
+            nest.sort_by_network();
+            let client = Network::of(ip(client));
+            let holders: Vec<_> = all
+                .iter()
+                .zip(0..)
+                .filter(|(network, _)| network.holds(&client))
+                .map(|(network, key)| (network.len(), key))
+                .collect();
+            check(nest.that_hold(&client).collect(), &holders);
+        }
+    }
+}
