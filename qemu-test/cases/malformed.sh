@@ -29,14 +29,15 @@ for length in range(len(good)):
     # With an honest length and checksum, too.
     if length > 8:
         send(target, finish(good[:length]))
-for opcode in list(range(1, 9)):
+for opcode in range(CREATE, CONFIRM + 1):
     for wrong in (
         dict(version=0), dict(version=2), dict(reserved=1), dict(family=6), dict(family=0),
         dict(length=0), dict(length=65535), dict(length=47), dict(reason=0 if opcode == NOTIFYDROP else 1),
         dict(reason=255),
     ):
         send(target, message(opcode, (7, 8), me, service, server, create=state(get) if opcode == CREATE else b"", **wrong))
-for opcode in (0, 9, 77, 65535):
+# PING and LOAD are of another form.
+for opcode in (0, PING, LOAD, 11, 77, 65535):
     send(target, message(opcode, (7, 8), me, service, server))
 for absurd in (
     dict(mss=0), dict(mss=47), dict(snd_wscale=15), dict(rcv_wscale=255), dict(options=0xFFFF),
