@@ -223,3 +223,19 @@ impl<H: Heap> Policy for Maglev<H> {
         chosen.or_else(|| self.others(class).find(usable))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::MAX_MEMBERS;
+
+    #[test]
+    fn sizes_are_prime_and_large_enough() {
+        for size in SIZES {
+            let mut divisors = (2..).take_while(|divisor| divisor * divisor <= size);
+            assert!(divisors.all(|divisor| size % divisor != 0), "{size}");
+        }
+        assert!(SIZES.is_sorted());
+        assert!(SIZES[SIZES.len() - 1] as usize >= 100 * MAX_MEMBERS);
+    }
+}

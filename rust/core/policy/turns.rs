@@ -146,7 +146,8 @@ fn reduce(shares: &mut [Share]) {
 }
 
 fn sum(shares: &[Share]) -> u64 {
-    shares.iter().map(|share| u64::from(share.weight)).sum()
+    let weights = shares.iter().map(|share| u64::from(share.weight));
+    weights.fold(0, u64::wrapping_add)
 }
 
 /// Servers of the same weight. They take turns among themselves, so one credit does for all.
