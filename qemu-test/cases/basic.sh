@@ -92,7 +92,7 @@ port=$(on switch awk '$4 == "active" { sub(/.*:/, "", $1); print $1 }' /proc/net
 on "$server" awk '$5 == "alive" { print $1, $2, $3, $4 }' /proc/net/thop_server/connections >rows
 same "live connections at $server" "$(cat rows)" "$CLIENT:$port $VIP:80 $(address "$server"):80 $SWITCH"
 on switch awk -v a="$(address "$server"):80" '$3 == a { print $1, $4, $5, $6 }' /proc/net/thop_switch/servers >rows
-same "the server in the switch's table" "$(cat rows)" "web 1 up 1"
+same "the server in the switch's table" "$(cat rows)" "web 1 UP 1"
 wait $download
 for counter in moved unanswered answered_503 answered_504 drop_hold_full table_full; do
 	same "$counter" "$(stat_switch $counter)" 0
