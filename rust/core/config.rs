@@ -8,7 +8,7 @@
 //! pool NAME [policy POLICY [that policy's options]] [backup POOL] [queue N] [queue-timeout T]
 //!           [check-interval T] [down-after T] [up-after N] [slow-start T]
 //! server NAME pool POOL address ADDR:PORT [weight N] [max N]
-//! service NAME address ADDR:PORT [protocol http|tls] [pool POOL] [h2 POOL]
+//! service NAME address ADDR:PORT [protocol http|tls] [pool POOL] [h2 POOL] [ech default|outer]
 //!              [head-limit OCTETS] [head-timeout T]
 //! route service SERVICE CONDITION... [class NAME] pool POOL
 //!
@@ -55,6 +55,10 @@
 //! * `pool` is for the requests that no route matches. Without it they are refused. `h2` is for
 //!   clients that speak HTTP/2 in the clear from the first octet (RFC 9113, section 3.3), which no
 //!   route can match; only with `protocol http`.
+//! * `ech` says which server name counts when a ClientHello has an encrypted one as well (RFC 9849):
+//!   `default`, none, so that only routes without a host can match; or `outer`, the one in the clear.
+//!   Only with `protocol tls`. Browsers send such an extension with nothing in it to any server, and
+//!   that cannot be told from a real one: `outer` is for services that browsers use.
 //! * `head-limit` is 256 to 32768 octets, by default 16384. A suffix `k` stands for 1024. It is
 //!   for a ClientHello too.
 //! * `head-timeout` is 100ms to 60m, by default 10s.
@@ -212,6 +216,8 @@ pub struct Service {
     pub default_pool: Option<PoolId>,
     /// Where clients go that speak HTTP/2 in the clear. If there is none, they are refused.
     pub h2_pool: Option<PoolId>,
+    /// Whether the server name in the clear counts when there is an encrypted one.
+    pub ech_outer: bool,
     /// How many octets a request head or a ClientHello may have.
     pub head_limit: u32,
     /// How long a client may take to send it, in milliseconds.

@@ -181,7 +181,7 @@ impl Service {
         called: bool,
         now: u64,
     ) -> Choice {
-        let Some(target) = self.target(cluster, message, &request) else {
+        let Some(target) = self.target(cluster, message, &mut request) else {
             return Choice::None;
         };
         let Some(pool) = cluster.pool(target.pool) else {
@@ -200,9 +200,13 @@ impl Service {
         &self,
         cluster: &Cluster,
         message: Message<'_>,
-        request: &Request<'_>,
+        request: &mut Request<'_>,
     ) -> Option<Target> {
         let (id, service) = cluster.service(&self.endpoint)?;
+        if matches!(message, Message::Tls(hello) if hello.ech && !service.ech_outer) {
+            // The name in the clear may not be the one that is meant.
+            request.host = None;
+        }
         match message {
             Message::Http2 => service.h2_pool.map(|pool| Target { pool, class: 0 }),
             Message::Http(_) | Message::Tls(_) => {
@@ -395,8 +399,7 @@ fn with_request<R>(
         Message::Http2 => return Some(f(Request::of(client))),
         Message::Tls(hello) => {
             let mut request = Request::of(client);
-            // With ECH the name in the clear is not the one that is meant.
-            request.host = hello.server_name().filter(|_| !hello.ech);
+            request.host = hello.server_name();
             request.alpn = hello.alpn();
             return Some(f(request));
         }

@@ -19,6 +19,7 @@ use crate::{
     rules::{Condition, Rules},
 };
 
+const ECH: [&str; 2] = ["default", "outer"];
 const STATEMENTS: [&str; 4] = ["pool", "server", "service", "route"];
 pub(super) const POOL_KEYS: [&str; 8] = [
     "policy",
@@ -31,11 +32,12 @@ pub(super) const POOL_KEYS: [&str; 8] = [
     "slow-start",
 ];
 const SERVER_KEYS: [&str; 4] = ["pool", "address", "weight", "max"];
-const SERVICE_KEYS: [&str; 6] = [
+const SERVICE_KEYS: [&str; 7] = [
     "address",
     "protocol",
     "pool",
     "h2",
+    "ech",
     "head-limit",
     "head-timeout",
 ];
@@ -279,7 +281,7 @@ impl<H: Heap> Parser<H> {
 
     fn service<'t>(&mut self, mut words: impl Iterator<Item = &'t [u8]>) -> Result<(), Reason> {
         let word = name_word(words.next(), Kind::Service)?;
-        let [address, protocol, pool, h2, head_limit, head_timeout] =
+        let [address, protocol, pool, h2, ech, head_limit, head_timeout] =
             options(words, &SERVICE_KEYS)?;
         let endpoint = endpoint(address, Kind::Service)?;
         let protocol = match protocol {
@@ -290,6 +292,14 @@ impl<H: Heap> Parser<H> {
         if h2.is_some() && protocol != Protocol::Http {
             return Err(Reason::NotWith("h2", protocol));
         }
+        if ech.is_some() && protocol != Protocol::Tls {
+            return Err(Reason::NotWith("ech", protocol));
+        }
+        let ech_outer = match ech {
+            None | Some(b"default") => false,
+            Some(b"outer") => true,
+            Some(word) => return Err(Reason::UnknownWord(Word::new(word), &ECH)),
+        };
         let default_pool = pool.map(|pool| self.find_pool(pool)).transpose()?;
         let h2_pool = h2.map(|pool| self.find_pool(pool)).transpose()?;
         let head_limit = match head_limit {
@@ -320,6 +330,7 @@ impl<H: Heap> Parser<H> {
             protocol,
             default_pool,
             h2_pool,
+            ech_outer,
             head_limit,
             head_timeout_ms,
         })?;

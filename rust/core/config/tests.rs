@@ -538,3 +538,20 @@ fn errors_are_values() {
     // Small enough for a kernel stack.
     assert!(std::mem::size_of::<Error>() <= 96);
 }
+
+#[test]
+fn what_counts_beside_an_encrypted_name() {
+    let ech = |service: &str| {
+        let text = std::format!("service s address 192.0.2.1:443 {service}\n");
+        Config::<StdHeap>::parse(text.as_bytes()).map(|config| {
+            let again = std::format!("{config}");
+            assert_eq!(again.contains("ech"), config.services()[0].ech_outer);
+            config.services()[0].ech_outer
+        })
+    };
+    assert_eq!(ech("protocol tls").unwrap(), false);
+    assert_eq!(ech("protocol tls ech default").unwrap(), false);
+    assert_eq!(ech("ech outer protocol tls").unwrap(), true);
+    assert!(ech("protocol tls ech inner").is_err());
+    assert!(ech("protocol http ech outer").is_err());
+}

@@ -96,6 +96,9 @@ impl<H: Heap> Config<H> {
         if let Some(pool) = service.h2_pool {
             write!(out, " h2 {}", self.pool_name(pool))?;
         }
+        if service.ech_outer {
+            write!(out, " ech outer")?;
+        }
         match service.head_limit {
             super::DEFAULT_HEAD_LIMIT => {}
             n if n % 1024 == 0 => write!(out, " head-limit {}k", n / 1024)?,
