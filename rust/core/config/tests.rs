@@ -543,7 +543,7 @@ fn errors_are_values() {
 fn what_counts_beside_an_encrypted_name() {
     let ech = |service: &str| {
         let text = std::format!("service s address 192.0.2.1:443 {service}\n");
-        Config::<StdHeap>::parse(text.as_bytes()).map(|config| {
+        Config::parse(text.as_bytes()).map(|config| {
             let again = std::format!("{config}");
             assert_eq!(again.contains("ech"), config.services()[0].ech_outer);
             config.services()[0].ech_outer
