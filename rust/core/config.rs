@@ -90,7 +90,9 @@
 //! * `client` is the address of the client, or the network that it is in.
 //! * `alpn` is one of the protocols that the client offers (RFC 7301), such as `h2`.
 //!
-//! [`request`](crate::request) says how many fields, cookies and parameters are looked at.
+//! Of a request only so many fields, cookies and parameters are looked at
+//! ([`request`](crate::request)), and only so many noticed that routes name
+//! ([`MAX_FACTS`](crate::rules::MAX_FACTS)).
 //!
 //! [`Config::write`] gives the canonical form: each pool with its servers, then each service with
 //! its routes, otherwise in the order of the text; only options that differ from their default; the

@@ -540,6 +540,376 @@ fn errors_are_values() {
 }
 
 #[test]
+fn what_a_pool_says() {
+    let pool = |words: &str| good(&format!("pool o\npool x {words}")).pools()[1];
+    let default = pool("");
+    assert_eq!(default.backup, None);
+    assert_eq!((default.queue, default.queue_timeout_ms), (1024, 5000));
+    assert_eq!(default.check_interval_ms, Some(250));
+    assert_eq!((default.down_after_ms, default.up_after), (1000, 2));
+    assert_eq!(default.slow_start_ms, 10_000);
+    let pool = pool(
+        "slow-start 0m up-after 100 down-after 10m check-interval 20ms queue-timeout 100ms \
+         queue 0 backup o",
+    );
+    assert_eq!(pool.backup, Some(PoolId::new(0)));
+    assert_eq!((pool.queue, pool.queue_timeout_ms), (0, 100));
+    assert_eq!(pool.check_interval_ms, Some(20));
+    assert_eq!((pool.down_after_ms, pool.up_after), (600_000, 100));
+    assert_eq!(pool.slow_start_ms, 0);
+    for (given, canonical) in [
+        ("check-interval off", " check-interval off"),
+        ("check-interval 60000ms", " check-interval 1m"),
+        ("slow-start 0ms", " slow-start 0s"),
+        ("queue 065536 backup o", " backup o queue 65536"),
+        ("policy rr queue 1024 queue-timeout 5000ms check-interval 250ms down-after 1s up-after 02 slow-start 10s", ""),
+    ] {
+        let config = good(&format!("pool o\npool x {given}"));
+        assert_eq!(config.to_string(), format!("pool o\npool x{canonical}\n"));
+    }
+    for (words, shown) in [
+        (
+            "backup x",
+            "unknown pool \"x\" (define it on an earlier line)",
+        ),
+        ("backup q backup p", "backup is given twice"),
+        ("queue", "queue has no value"),
+        (
+            "queue 65537",
+            "queue \"65537\" is out of range (must be 0 to 65536)",
+        ),
+        (
+            "queue-timeout 99ms",
+            "queue-timeout \"99ms\" is out of range (must be 100ms to 10m)",
+        ),
+        (
+            "check-interval 19ms",
+            "check-interval \"19ms\" is out of range (must be 20ms to 1m)",
+        ),
+        (
+            "down-after off",
+            "down-after \"off\" is no duration (a number and a unit: ms, s or m)",
+        ),
+        (
+            "up-after 0",
+            "up-after \"0\" is out of range (must be 1 to 100)",
+        ),
+        (
+            "slow-start 61m",
+            "slow-start \"61m\" is out of range (must be 0s to 60m)",
+        ),
+    ] {
+        assert_eq!(after(&format!("pool x {words}")), shown);
+    }
+}
+
+#[test]
+fn every_policy_can_be_named_with_its_options() {
+    for kind in policy::Kind::ALL {
+        assert!(kind.options().len() <= parser::MAX_POLICY_OPTIONS);
+        let mut line = format!("pool x policy {}", kind.name());
+        let mut given = Vec::new();
+        for choice in kind.options() {
+            assert!(!parser::POOL_KEYS.contains(&choice.name), "{}", choice.name);
+            let value = match choice.value {
+                Value::Number(_, most) => most.to_string(),
+                Value::Duration(least, _) => format!("{least}ms"),
+                Value::Key => "cookie:id".into(),
+                Value::Token => "id".into(),
+                Value::Policy => {
+                    let mut others = policy::Kind::ALL.iter().filter(|other| *other != kind);
+                    others.next().unwrap().name().into()
+                }
+            };
+            given.push((choice.name, value));
+        }
+        // In the other order, which makes no difference.
+        for (name, value) in given.iter().rev() {
+            line += &format!(" {name} {value}");
+        }
+        let config = good(&format!("pool before\n{line}\npool behind"));
+        let x = PoolId::new(1);
+        assert_eq!(config.pool(x).unwrap().policy, *kind);
+        for (name, value) in &given {
+            assert_eq!(config.pool_option(x, name), Some(value.as_str()));
+            assert_eq!(config.pool_option(PoolId::new(0), name), None);
+        }
+        let again = good(&config.to_string());
+        assert_eq!(again.to_string(), config.to_string());
+        assert_eq!(config.pool_option(x, "none"), None);
+    }
+}
+
+#[test]
+fn values_of_policy_options() {
+    let own = policy::Kind::RoundRobin;
+    let of = |value, word: &str| {
+        check("opt", value, own, word.as_bytes()).map_err(|reason| reason.to_string())
+    };
+    let number = Value::Number(2, 70_000);
+    assert_eq!(of(number, "2"), Ok(()));
+    assert_eq!(of(number, "70000"), Ok(()));
+    let shown = "opt \"70001\" is out of range (must be 2 to 70000)";
+    assert_eq!(of(number, "70001").unwrap_err(), shown);
+    assert_eq!(of(number, "x").unwrap_err(), "opt \"x\" is no number");
+    let time = Value::Duration(1500, 60_000);
+    assert_eq!(of(time, "1m"), Ok(()));
+    let shown = "opt \"1s\" is out of range (must be 1500ms to 1m)";
+    assert_eq!(of(time, "1s").unwrap_err(), shown);
+    for good in ["client", "host", "path", "uri", "header:X-A", "cookie:a"] {
+        assert_eq!(of(Value::Key, good), Ok(()));
+    }
+    for bad in [
+        "Client",
+        "header",
+        "header:",
+        "cookie:a=b",
+        "query:a",
+        "cookie:\u{e9}",
+    ] {
+        let shown = of(Value::Key, bad).unwrap_err();
+        assert!(
+            shown.contains("is no key (expected client or host"),
+            "{shown}"
+        );
+    }
+    assert_eq!(of(Value::Token, "a-b!"), Ok(()));
+    for bad in ["a=b", "a;b", "a\"b"] {
+        let shown = of(Value::Token, bad).unwrap_err();
+        assert!(shown.contains("is no token ("), "{shown}");
+    }
+    for kind in policy::Kind::ALL {
+        assert_eq!(of(Value::Policy, kind.name()).is_ok(), *kind != own);
+    }
+    let shown = of(Value::Policy, "rr").unwrap_err();
+    assert!(shown.starts_with("opt \"rr\" is bad (expected "), "{shown}");
+}
+
+#[test]
+fn servers_of_a_pool_have_bounds() {
+    let config = good("pool p\nserver a pool p address 192.0.2.1:80 max 1000000");
+    assert_eq!(config.servers()[0].max, Some(1_000_000));
+    assert!(config.to_string().ends_with(" max 1000000\n"));
+    for bad in ["0", "1000001"] {
+        let tail = "is out of range (must be 1 to 1000000)";
+        let shown = after(&format!("server b pool p address 192.0.2.2:80 max {bad}"));
+        assert_eq!(shown, format!("max \"{bad}\" {tail}"));
+    }
+    let mut text = String::from("pool p\npool q\n");
+    for n in 0..policy::MAX_MEMBERS {
+        let address = format!("10.0.{}.{}:80", n / 256, n % 256);
+        text += &format!("server {n} pool p address {address}\n");
+    }
+    text += "server a pool q address 192.0.2.1:80\n";
+    assert_eq!(good(&text).servers().len(), policy::MAX_MEMBERS + 1);
+    text += "server a pool p address 192.0.2.1:80\n";
+    let tail = "more than 4096 servers in this pool";
+    assert_eq!(complaint(&text), format!("line 4100: {tail}"));
+}
+
+#[test]
+fn services_for_tls_and_http2() {
+    let config = good(
+        "pool p\npool q\nservice s address 192.0.2.1:80 h2 q pool p protocol http\n\
+         service t address 192.0.2.1:443 head-limit 4k protocol tls pool p\n\
+         route service t client 10.0.0.0/8 alpn h2 host a pool q\n",
+    );
+    let [s, t] = config.services() else { panic!() };
+    assert_eq!(
+        (s.protocol, s.h2_pool),
+        (Protocol::Http, Some(PoolId::new(1)))
+    );
+    assert_eq!((t.protocol, t.h2_pool), (Protocol::Tls, None));
+    assert_eq!(
+        config.to_string(),
+        "pool p\npool q\nservice s address 192.0.2.1:80 pool p h2 q\n\
+         service t address 192.0.2.1:443 protocol tls pool p head-limit 4k\n\
+         route service t host a client 10.0.0.0/8 alpn h2 pool q\n"
+    );
+    assert_eq!(
+        after("service t address 192.0.2.1:8 protocol tls h2 p"),
+        "h2 cannot be used with protocol tls of the service"
+    );
+    assert_eq!(
+        after("route service s alpn h2 pool p"),
+        "alpn cannot be used with protocol http of the service"
+    );
+    for (key, value) in [
+        ("path", "/"),
+        ("path-exact", "/"),
+        ("path-suffix", "a"),
+        ("method", "GET"),
+        ("header", "a"),
+        ("cookie", "a"),
+        ("query", "a"),
+    ] {
+        let shown = complaint(format!(
+            "pool p\nservice t protocol tls address 192.0.2.1:443\n\
+             route service t host a {key} {value} pool p"
+        ));
+        assert_eq!(
+            shown,
+            format!("line 3: {key} cannot be used with protocol tls of the service")
+        );
+    }
+}
+
+#[test]
+fn conditions() {
+    let start = "pool p\nservice s address 192.0.2.1:80\nroute service s ";
+    for (given, canonical) in [
+        ("host *.A.example.", "host *.a.example"),
+        (
+            "header X-A=b=C header D= header e",
+            "header x-a=b=C header d= header e",
+        ),
+        ("cookie A=\"b\" cookie a", "cookie A=\"b\" cookie a"),
+        ("query a[]=1 query b", "query a[]=1 query b"),
+        ("method GET,get,M-SEARCH", "method GET,get,M-SEARCH"),
+        ("client 10.255.255.255/8", "client 10.0.0.0/8"),
+        ("client 10.1.2.3/032", "client 10.1.2.3"),
+        ("client 10.1.2.3/0", "client 0.0.0.0/0"),
+        (
+            "path-suffix .JPG path-exact /b path /a",
+            "path /a path-exact /b path-suffix .JPG",
+        ),
+    ] {
+        let config = good(&format!("{start}{given} pool p"));
+        assert_eq!(config.to_string(), format!("{start}{canonical} pool p\n"));
+        let route = config.routes()[0];
+        let words = canonical.split(' ').count();
+        assert_eq!(config.conditions(&route).len(), words / 2);
+    }
+    let eight = "header a ".repeat(8);
+    good(&format!("{start}{eight}pool p"));
+    let of = |condition: &str| after(&format!("route service s {condition} pool p"));
+    assert_eq!(
+        of(&format!("host a {eight}")),
+        "the route has more than 8 conditions"
+    );
+    for twice in [
+        "host a host *.b",
+        "method A method B",
+        "client 10.0.0.1 client 10.0.0.2",
+    ] {
+        assert!(of(twice).ends_with(" is given twice"));
+    }
+    let longest = format!("*.{}.", "a".repeat(251));
+    good(&format!("{start}host {longest} pool p"));
+    for bad in [
+        "*",
+        "*.",
+        "*.*.a",
+        "a.*",
+        "*a.b",
+        &format!("*.{}", "a".repeat(252)),
+    ] {
+        let shown = of(&format!("host {bad}"));
+        assert!(shown.contains(" is no host ("), "{shown}");
+    }
+    for (condition, shown) in [
+        (
+            "path-exact a",
+            "\"a\" is no path (must begin with /, without ? and #, non-ASCII only as %XX)",
+        ),
+        (
+            "path-suffix a?",
+            "\"a?\" is no end of a path (without ? and #, non-ASCII only as %XX)",
+        ),
+        (
+            "method GET,",
+            "\"GET,\" is no method (expected GET or GET,HEAD)",
+        ),
+        (
+            "method G/",
+            "\"G/\" is no method (expected GET or GET,HEAD)",
+        ),
+        (
+            "header =a",
+            "header \"=a\" is bad (expected NAME or NAME=VALUE, in ASCII)",
+        ),
+        (
+            "header a:b",
+            "header \"a:b\" is bad (expected NAME or NAME=VALUE, in ASCII)",
+        ),
+        (
+            "cookie a=b;",
+            "cookie \"a=b;\" is bad (expected NAME or NAME=VALUE, in ASCII)",
+        ),
+        (
+            "query a&b",
+            "query \"a&b\" is bad (expected NAME or NAME=VALUE, in ASCII)",
+        ),
+        (
+            "query a=b#",
+            "query \"a=b#\" is bad (expected NAME or NAME=VALUE, in ASCII)",
+        ),
+        (
+            "client 10.0.0",
+            "\"10.0.0\" is no network (expected 192.0.2.1 or 192.0.2.0/24)",
+        ),
+        (
+            "client 10.0.0.0/33",
+            "\"10.0.0.0/33\" is no network (expected 192.0.2.1 or 192.0.2.0/24)",
+        ),
+        (
+            "client 10.0.0.0/",
+            "\"10.0.0.0/\" is no network (expected 192.0.2.1 or 192.0.2.0/24)",
+        ),
+        (
+            "client 2001:db8::/32",
+            "address \"2001:db8::/32\": IPv6 is not supported yet",
+        ),
+        (
+            "header \u{e9}",
+            "header \"\\xc3\\xa9\" is bad (expected NAME or NAME=VALUE, in ASCII)",
+        ),
+    ] {
+        assert_eq!(of(condition), shown);
+    }
+    let tls = |alpn: &str| {
+        Config::parse(
+            format!(
+                "pool p\nservice t protocol tls address 192.0.2.1:443\n\
+                 route service t alpn {alpn} pool p"
+            )
+            .as_bytes(),
+        )
+        .map_err(|e| e.to_string())
+    };
+    assert!(tls(&"a".repeat(255)).is_ok());
+    assert!(tls(&"a".repeat(256))
+        .unwrap_err()
+        .ends_with(" is no protocol (expected h2, for one)"));
+}
+
+#[test]
+fn classes_are_numbered_as_the_canonical_form_has_them() {
+    let text = "pool p\nservice s address 192.0.2.1:80\nservice t address 192.0.2.1:81\n\
+        route service t path / class second pool p\n\
+        route service s path /a class first pool p\n\
+        route service s path /b pool p\n\
+        route service s path /c class second pool p\n";
+    for config in [good(text), good(&good(text).to_string())] {
+        let classes: Vec<_> = config.routes().iter().map(|r| r.target.class).collect();
+        assert_eq!(classes, [1, 0, 2, 2]);
+        assert_eq!(config.class_name(1), Some("first"));
+        assert_eq!(config.class_name(2), Some("second"));
+        assert_eq!(config.class_name(0), None);
+        assert_eq!(config.class_name(3), None);
+    }
+    assert!(after("route service s path / class a/b pool p").contains("\"a/b\" is no name ("));
+    let mut text = String::from("pool p\nservice s address 192.0.2.1:80\n");
+    for n in 0..255 {
+        text += &format!("route service s path /{n} class {n} pool p\n");
+    }
+    let all = format!("{text}route service s path /a class 7 pool p\n");
+    assert_eq!(good(&all).class_name(255), Some("254"));
+    let shown = complaint(format!("{text}route service s path /a class a pool p"));
+    assert_eq!(shown, "line 258: more than 255 classes");
+}
+
+#[test]
 fn what_counts_beside_an_encrypted_name() {
     let ech = |service: &str| {
         let text = std::format!("service s address 192.0.2.1:443 {service}\n");
@@ -549,9 +919,9 @@ fn what_counts_beside_an_encrypted_name() {
             config.services()[0].ech_outer
         })
     };
-    assert_eq!(ech("protocol tls").unwrap(), false);
-    assert_eq!(ech("protocol tls ech default").unwrap(), false);
-    assert_eq!(ech("ech outer protocol tls").unwrap(), true);
+    assert!(!ech("protocol tls").unwrap());
+    assert!(!ech("protocol tls ech default").unwrap());
+    assert!(ech("ech outer protocol tls").unwrap());
     assert!(ech("protocol tls ech inner").is_err());
     assert!(ech("protocol http ech outer").is_err());
 }

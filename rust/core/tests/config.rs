@@ -96,6 +96,8 @@ struct Route {
     service: usize,
     host: Option<String>,
     path: Option<String>,
+    /// Conditions that always hold, and a class: keys and values.
+    more: Vec<(&'static str, &'static str)>,
     pool: usize,
 }
 
@@ -103,6 +105,8 @@ struct Route {
 #[derive(Clone, Debug)]
 struct Model {
     pools: Vec<String>,
+    /// Options of each pool, over and over.
+    pool_options: Vec<Vec<(&'static str, &'static str)>>,
     servers: Vec<Server>,
     services: Vec<Service>,
     routes: Vec<Route>,
@@ -129,8 +133,10 @@ impl Model {
             line += ["\n", "\r\n", "\n\n", "\n# pool\n"][usize::from(choose(4))];
             line
         };
-        for pool in &self.pools {
-            text += &line(format!("pool {pool}"), vec![("policy", "rr".into())]);
+        for (pool, more) in self.pools.iter().zip(self.pool_options.iter().cycle()) {
+            let more = more.iter().map(|(key, value)| (*key, value.to_string()));
+            let options = more.chain([("policy", "rr".into())]).collect();
+            text += &line(format!("pool {pool}"), options);
         }
         for s in &self.services {
             let mut options = vec![("address", s.address.clone())];
@@ -146,6 +152,8 @@ impl Model {
             ];
             options.extend(r.host.clone().map(|h| ("host", h)));
             options.extend(r.path.clone().map(|p| ("path", p)));
+            let more = r.more.iter();
+            options.extend(more.map(|(key, value)| (*key, value.to_string())));
             late.push(line("route".into(), options));
         }
         for (n, s) in self.servers.iter().enumerate() {
@@ -221,6 +229,24 @@ fn timeout() -> impl Strategy<Value = (String, u32)> {
     ]
 }
 
+fn pool_options() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    prop::sample::subsequence(
+        vec![
+            ("queue", "0"),
+            ("queue-timeout", "1500ms"),
+            ("check-interval", "off"),
+            ("down-after", "1000ms"),
+            ("up-after", "100"),
+            ("slow-start", "0ms"),
+        ],
+        0..=6,
+    )
+}
+
+fn more() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    prop::sample::subsequence(vec![("client", "203.0.113.99/24"), ("class", "c")], 0..=2)
+}
+
 fn model() -> impl Strategy<Value = Model> {
     use prop::{collection::vec, option::of};
     let pools = prop::collection::btree_set(name(), 1..5);
@@ -248,12 +274,14 @@ fn model() -> impl Strategy<Value = Model> {
             any::<prop::sample::Index>(),
             of(host()),
             of(path()),
+            more(),
             any::<prop::sample::Index>(),
         ),
         0..12,
     );
+    let pools = (pools, vec(pool_options(), 1..4));
     (pools, services, servers, routes, vec(any::<u8>(), 1..20)).prop_map(
-        |(pools, services, servers, routes, taste)| {
+        |((pools, pool_options), services, servers, routes, taste)| {
             let pools: Vec<_> = pools.into_iter().collect();
             let mut seen = BTreeSet::new();
             let mut new = move |key: String| seen.insert(key);
@@ -285,7 +313,7 @@ fn model() -> impl Strategy<Value = Model> {
                 .collect();
             let routes = routes
                 .into_iter()
-                .map(|(service, host, path, pool)| Route {
+                .map(|(service, host, path, more, pool)| Route {
                     service: service.index(services.len()),
                     path: if host.is_none() && path.is_none() {
                         Some("/".into())
@@ -293,11 +321,13 @@ fn model() -> impl Strategy<Value = Model> {
                         path
                     },
                     host,
+                    more,
                     pool: pool.index(pools.len()),
                 })
                 .collect();
             Model {
                 pools,
+                pool_options,
                 servers,
                 services,
                 routes,
@@ -322,9 +352,34 @@ fn check_round_trip(text: &[u8], config: &Config) {
     for (a, b) in again.servers().iter().zip(config.servers()) {
         assert_eq!(again.name(a.name), config.name(b.name));
         assert_eq!(
-            (a.pool, a.endpoint, a.weight),
-            (b.pool, b.endpoint, b.weight)
+            (a.pool, a.endpoint, a.weight, a.max),
+            (b.pool, b.endpoint, b.weight, b.max)
         );
+    }
+    assert_eq!(again.pools().len(), config.pools().len());
+    for (a, b) in again.pools().iter().zip(config.pools()) {
+        assert_eq!(again.name(a.name), config.name(b.name));
+        assert_eq!((a.policy, a.backup), (b.policy, b.backup));
+        assert_eq!(
+            (a.queue, a.queue_timeout_ms, a.check_interval_ms),
+            (b.queue, b.queue_timeout_ms, b.check_interval_ms)
+        );
+        assert_eq!(
+            (a.down_after_ms, a.up_after, a.slow_start_ms),
+            (b.down_after_ms, b.up_after, b.slow_start_ms)
+        );
+    }
+    assert_eq!(again.services().len(), config.services().len());
+    for (a, b) in again.services().iter().zip(config.services()) {
+        assert_eq!((a.protocol, a.h2_pool), (b.protocol, b.h2_pool));
+        assert_eq!((a.endpoint, a.default_pool), (b.endpoint, b.default_pool));
+    }
+    assert_eq!(again.routes().len(), config.routes().len());
+    for (a, b) in again.routes().iter().zip(config.routes()) {
+        assert_eq!((a.service, a.target), (b.service, b.target));
+        assert_eq!(again.conditions(a).len(), config.conditions(b).len());
+        let class = config.class_name(b.target.class);
+        assert_eq!(again.class_name(a.target.class), class);
     }
 }
 
@@ -338,7 +393,7 @@ fn check_any(text: &[u8]) {
             assert!(error.line != 0 || text.len() >= config::MAX_TEXT);
             let shown = error.to_string();
             assert!(shown.bytes().all(|b| b == b' ' || b.is_ascii_graphic()));
-            assert!(shown.len() < 300);
+            assert!(shown.len() < 600);
         }
     }
 }
@@ -426,6 +481,9 @@ proptest! {
         words in prop::collection::vec(
             prop::sample::select(vec![
                 "pool", "server", "service", "route", "address", "policy", "weight", "host",
+                "backup", "queue", "slow-start", "off", "max", "protocol", "tls", "h2", "method",
+                "path-exact", "path-suffix", "header", "cookie", "query", "client", "alpn",
+                "class", "a=b", "10.0.0.0/8", "*.a", "\nroute service a query a pool a class",
                 "path", "head-limit", "head-timeout", "rr", "a", "b", "1", "/", "1k", "1s",
                 "192.0.2.1:80", "192.0.2.2:80", "[::1]:80", "\n", "\n", "\npool a\n",
                 "\nservice a address 192.0.2.1:80\n", "\nroute service a path / pool a",
