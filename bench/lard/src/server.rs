@@ -81,6 +81,8 @@ const NONE: u32 = u32::MAX;
 
 /// A cache that forgets what was not used for the longest time.
 pub struct Cache {
+    size: u64,
+    /// What is left of it.
     room: u64,
     /// Each file's neighbours, newer and older; those of the list itself are behind them.
     links: Vec<(u32, u32)>,
@@ -89,11 +91,12 @@ pub struct Cache {
 }
 
 impl Cache {
-    fn new(files: usize, room: u64) -> Self {
+    fn new(files: usize, size: u64) -> Self {
         let mut links = vec![(NONE, NONE); files];
         links.push((files as u32, files as u32));
         Self {
-            room,
+            size,
+            room: size,
             links,
             sizes: vec![0; files],
         }
@@ -111,7 +114,7 @@ impl Cache {
 
     /// The file is there now, and others may not be any more.
     pub fn add(&mut self, file: u32, size: u32) {
-        if self.use_file(file) || u64::from(size) > self.room {
+        if self.use_file(file) || u64::from(size) > self.size {
             return;
         }
         let list = self.sizes.len();
