@@ -3,6 +3,8 @@
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
+default_configuration | unchecked | configure
+
 step "SO_REUSEPORT workers behind another port, a listener bound to an address, and a wildcard"
 stop_nginx 1
 NGINX_WORKERS=4 start_nginx 1 "8080 reuseport"
@@ -14,7 +16,7 @@ start_nginx 2 "$SERVER2:80"
 	echo "server s2 pool web address $SERVER2:80"
 	echo "server s3 pool web address $SERVER3:80"
 	echo "service web address $VIP:80 pool web"
-} | configure
+} | unchecked | configure
 for ((i = 0; i < 6; i++)); do fetch /1k; done | sort | uniq -c >turns
 same "turns" "$(awk '{ print $1, $2, $3 }' turns | paste -sd,)" "2 200 server1,2 200 server2,2 200 server3"
 # All of its workers have their share: the log does not say who, so ask for connections at the same time.
@@ -39,9 +41,9 @@ step "a listener on another address of the server, and on none that fits"
 on server3 ip address add 10.0.0.33/24 dev eth0
 stop_nginx 3
 start_nginx 3 10.0.0.33:80
-printf '%s\n' "pool web" "server s3 pool web address 10.0.0.33:80" "service web address $VIP:80 pool web" | configure
+printf '%s\n' "pool web" "server s3 pool web address 10.0.0.33:80" "service web address $VIP:80 pool web" | unchecked | configure
 same "the server's other address" "$(fetch /1k)" "200 server3"
-pool_of 3 | configure
+pool_of 3 | unchecked | configure
 same "no listener on this address" "$(fetch /1k | cut -c1-3)" 503
 
 step "an IPv6 wildcard, which takes IPv4 too"
@@ -72,7 +74,7 @@ mptcp=$SPAWNED
 wait_for 20 eval 'on server3 ss -Htln "sport = :80" | grep -q .'
 same "only an MPTCP listener" "$(fetch /1k | cut -c1-3)" 503
 [ "$(stat_server 3 refused_listener_speaks_mptcp)" -gt 0 ] || fail "not refused for that reason"
-pool_of 3 2 | configure
+pool_of 3 2 | unchecked | configure
 for ((i = 0; i < 4; i++)); do same "with another server" "$(fetch /1k)" "200 server2"; done
 kill $mptcp
 wait $mptcp || true
@@ -90,8 +92,8 @@ stop_nginx 1
 start_nginx 1
 stop_nginx 2
 start_nginx 2
-default_configuration | configure
-default_configuration | sed "s/$VIP/10.0.0.200/" | configure switch2
+default_configuration | unchecked | configure
+default_configuration | sed "s/$VIP/10.0.0.200/" | unchecked | configure switch2
 py client <<'PY'
 from http_client import *
 

@@ -29,6 +29,10 @@ spawn() {
 	SPAWNED=$!
 }
 
+# unchecked <CONFIGURATION: the same without health checks, for steps in which a server fails: it shall
+# be a request that finds out, and not the load monitor before it.
+unchecked() { sed 's/^pool .*/& check-interval off/'; }
+
 # rows NODE FILE: how many lines a table of /proc/net has without the line of titles.
 rows() { on "$1" awk 'NR > 1' "/proc/net/$2" | wc -l; }
 

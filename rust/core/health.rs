@@ -152,6 +152,15 @@ impl Health {
         }
     }
 
+    /// Whether a request that no other server can have may be offered to it all the same: it is DOWN,
+    /// but its machine answers, so that it costs little to find out whether it still is.
+    pub fn is_worth_a_try(&self) -> bool {
+        self.state().0 == State::Down
+            && matches!(self.reason, Reason::NoListener | Reason::QueueFull)
+            && self.order == Order::Ready
+            && self.weight > 0
+    }
+
     /// The weight that is configured or was ordered.
     pub const fn weight(&self) -> u16 {
         self.weight
@@ -370,8 +379,10 @@ mod tests {
         health.asked(0);
         assert!(health.answered(false, false, &CHECKS, 1));
         assert_eq!(health.state(), (State::Down, Reason::NoListener, 1));
+        assert!(health.is_worth_a_try());
         assert!(!answer(&mut health, 2));
         assert!(answer(&mut health, 3));
+        assert!(!health.is_worth_a_try());
         assert!(health.refused(Reason::QueueFull, &CHECKS, 4));
         assert_eq!(health.state(), (State::Down, Reason::QueueFull, 4));
         assert!(!health.answered(true, true, &CHECKS, 5));
@@ -397,6 +408,7 @@ mod tests {
         health.asked(1);
         assert!(health.tick(&CHECKS, 2000));
         assert_eq!(health.state().0, State::Down, "a drained server can fail");
+        assert!(!health.is_worth_a_try());
         assert!(health.order(Order::Maint, 2001));
         assert_eq!(health.state(), (State::Maint, Reason::Operator, 2001));
         assert!(!health.order(Order::Maint, 2002), "no news");

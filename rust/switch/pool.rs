@@ -267,7 +267,17 @@ impl Pool {
                 None => break,
             }
         }
-        Choice::None
+        // Nobody. A server on which nobody listened when it was asked may be back by now; it is
+        // offered the request, and knows best.
+        let roster = self.roster.read(rcu);
+        let view = roster.view(tried, now_ms, true);
+        let may = |server: &&Arc<Server>| server.is_worth_a_try() && view.is_free(server);
+        match roster.servers().find(may) {
+            Some(server) if server.reserve() => {
+                Choice::Server(server.clone(), self.clone(), classify(&roster.policy))
+            }
+            _ => Choice::None,
+        }
     }
 
     /// A server has finished with a connection.

@@ -76,6 +76,8 @@ pub(crate) struct Server {
     open: Atomic<bool>,
     /// It is UP or DRAIN.
     reachable: Atomic<bool>,
+    /// See [`Health::is_worth_a_try()`].
+    worth_a_try: Atomic<bool>,
     #[pin]
     pub(crate) health: SpinLockBh<Health>,
 
@@ -138,6 +140,7 @@ impl Server {
                 shunned_until: Atomic::new(0),
                 open: Atomic::new(up),
                 reachable: Atomic::new(true),
+                worth_a_try: Atomic::new(false),
                 health <- SpinLockBh::new(health),
                 life: Atomic::new(0),
                 boots: [Atomic::new(0), Atomic::new(0)],
@@ -171,6 +174,11 @@ impl Server {
     /// Whether it is UP or DRAIN.
     pub(crate) fn is_reachable(&self) -> bool {
         self.reachable.load(Relaxed)
+    }
+
+    /// Whether it is offered what nobody else can have, although it is DOWN.
+    pub(crate) fn is_worth_a_try(&self) -> bool {
+        self.worth_a_try.load(Relaxed)
     }
 
     /// How many more connections it may have from here; `u32::MAX` without a limit.
@@ -256,6 +264,7 @@ impl Server {
         self.open.store(state == State::Up, Relaxed);
         self.reachable
             .store(matches!(state, State::Up | State::Drain), Relaxed);
+        self.worth_a_try.store(health.is_worth_a_try(), Relaxed);
     }
 
     /// Changes its health. Returns whether the pool must be told, which is so when `f` says so.
