@@ -283,7 +283,7 @@ nodes_up() {
 		} | ip -n "$node" -batch - || return
 	done
 	if [ -n "$MODULES" ]; then
-		load_modules && default_configuration | configure || return
+		load_modules || return
 	fi
 	local pids=()
 	for ((n = 1; n <= SERVERS; n++)); do
@@ -293,6 +293,10 @@ nodes_up() {
 	for n in "${pids[@]}"; do
 		wait "$n" || status=1
 	done
+	# Not before anybody listens: a switch notices that nobody does.
+	if [ -n "$MODULES" ]; then
+		default_configuration | configure || return
+	fi
 	return $status
 }
 
