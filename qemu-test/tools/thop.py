@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """THOP messages, made by hand: rust/core/wire.rs has the format."""
 
+import collections
 import os
 import random
 import select
@@ -11,8 +12,8 @@ import time
 from raw_tcp import checksum, ip_packets
 
 PROTOCOL = 253
-CREATE, CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM = range(1, 9)
-NAMES = "? CREATE CREATED NOTIFYCLS NOTIFYDROP CLOSEACK FORGET FORGOTTEN CONFIRM".split()
+CREATE, CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM, PING, LOAD = range(1, 11)
+NAMES = "? CREATE CREATED NOTIFYCLS NOTIFYDROP CLOSEACK FORGET FORGOTTEN CONFIRM PING LOAD".split()
 WSCALE, SACK, TIMESTAMP, ECN, WITH_FIN = (1 << n for n in range(5))
 
 
@@ -24,7 +25,9 @@ def finish(message, length=None):
 
 
 def message(opcode, handoff, client, service, server, reason=0, create=b"", version=1, reserved=0,
-            family=4, length=None):
+            family=4, length=None, boot=1):
+    if opcode == CREATED and not create:
+        create = struct.pack("!Q", boot)
     epoch, ident = handoff
     out = struct.pack("!HHBBHQQBBHHHHH", opcode, 0, version, reserved, 0, epoch, ident, family,
                       reason, 0, client[1], service[1], server[1], 0)
@@ -42,8 +45,51 @@ def state(request=b"", isn_client=1000, isn_switch=2000, ts_recent=1, ts_last=1,
                        len(request) if request_len is None else request_len) + request
 
 
+# What LOAD says. `server` is (address, port).
+Load = collections.namedtuple(
+    "Load", "epoch sequence server boot drops connections queue queue_limit cpu listening")
+
+
+def monitor(opcode, epoch, sequence, server, more=b"", version=1, reserved=0, family=4, length=None):
+    """PING, or what begins LOAD."""
+    out = struct.pack("!HHBBHQQBBHHH", opcode, 0, version, reserved, 0, epoch, sequence, family, 0, 0,
+                      server[1], 0)
+    return finish(out + socket.inet_aton(server[0]) + more, length)
+
+
+def ping(server, epoch=1, sequence=1, **wrong):
+    return monitor(PING, epoch, sequence, server, **wrong)
+
+
+def load(server, epoch=1, sequence=1, boot=1, drops=0, connections=0, queue=0, limit=0, cpu=0, flags=1,
+         **wrong):
+    more = struct.pack("!QQIIIHH", boot, drops, connections, queue, limit, cpu, flags)
+    return monitor(LOAD, epoch, sequence, server, more, **wrong)
+
+
+def read_load(data):
+    """A message that is LOAD."""
+    epoch, sequence, port, address, *figures, flags = struct.unpack("!8xQQ4xH2x4sQQIIIHH", data)
+    return Load(epoch, sequence, (socket.inet_ntoa(address), port), *figures, flags)
+
+
+def ask(tap, server, seconds=10, epoch=None, sequence=None):
+    """PINGs a server, and returns its Load; or None, if it does not answer."""
+    epoch = random.getrandbits(64) if epoch is None else epoch
+    sequence = random.getrandbits(64) if sequence is None else sequence
+    send(server[0], ping(server, epoch, sequence))
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and (item := tap.next(left)):
+        source, _, data = item
+        # Others may be about, whole or not.
+        if len(data) >= 24 and opcode_of(data) == LOAD and handoff_of(data) == (epoch, sequence):
+            assert source == server[0], f"LOAD comes from {source}"
+            return read_load(data)
+    return None
+
+
 def handoff_of(data):
-    """(epoch, id) of a message."""
+    """(epoch, id) of a message; of the monitor's, (epoch, sequence)."""
     return struct.unpack("!QQ", data[8:24])
 
 
