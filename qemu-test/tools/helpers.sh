@@ -36,6 +36,73 @@ unchecked() { sed 's/^pool .*/& check-interval off/'; }
 # rows NODE FILE: how many lines a table of /proc/net has without the line of titles.
 rows() { on "$1" awk 'NR > 1' "/proc/net/$2" | wc -l; }
 
+# server_is POOL/SERVER COLUMN...: columns of the switch's table of servers, by their titles. The reason
+# is all that is left of the line.
+server_is() {
+	on switch awk -v name="$1" -v titles="${*:2}" '
+		NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i }
+		$1 "/" $2 == name {
+			for (i = column["reason"] + 1; i <= NF; i++) $column["reason"] = $column["reason"] " " $i
+			n = split(titles, title)
+			for (i = 1; i <= n; i++) {
+				if (!column[title[i]]) exit 1
+				value = value (i > 1 ? " " : "") $column[title[i]]
+			}
+			print value
+			found = 1
+		}
+		END { exit !found }' /proc/net/thop_switch/servers ||
+		{ echo "no ${*:2} of server $1" >&2; return 1; }
+}
+
+# wait_state POOL/SERVER PATTERN: until its state and reason are so.
+state_of() { server_is "$1" state reason; }
+wait_state() {
+	local state end=$((${EPOCHREALTIME/./} + 20000000))
+	until state=$(state_of "$1"); [[ $state == $2 ]]; do
+		[ "${EPOCHREALTIME/./}" -lt $end ] || fail "server $1 is '$state', not '$2'"
+		sleep 0.05
+	done
+}
+
+# all_up: until all servers are up, in the pool of the default configuration.
+all_up() {
+	local n
+	for ((n = 1; n <= SERVERS; n++)); do wait_state web/s$n "UP answers*"; done
+}
+
+# pool_is POOL COLUMN: a column of the switch's table of pools, by its title.
+pool_is() {
+	on switch awk -v name="$1" -v title="$2" '
+		NR == 1 { for (i = 1; i <= NF; i++) if ($i == title) column = i }
+		NR > 1 && $1 == name { print $column; found = column }
+		END { exit !found }' /proc/net/thop_switch/pools ||
+		{ echo "no $2 of pool $1" >&2; return 1; }
+}
+
+# order LINES: an operator's orders, with one write.
+order() { on switch sh -c 'echo "$1" >/proc/net/thop_switch/servers' sh "$1"; }
+
+# who COUNT: who answers so many requests, one after the other: `COUNT STATUS SERVER` a line.
+who() {
+	on client python3 - "$1" <<-'PY'
+		import collections
+		from http_client import *
+
+		def turn():
+		    with Client() as c:
+		        c.send(request("/1k", headers=["Connection: close"]))
+		        answer = c.answer(status=None)
+		        return f"{answer.status} {answer.server or '-'}"
+
+		for what, count in sorted(collections.Counter(turn() for _ in range(int(sys.argv[1]))).items()):
+		    print(count, what)
+	PY
+}
+
+# same_who COUNT WANTED: the same, with commas between.
+same_who() { same "servers that answer" "$(who "$1" | paste -sd,)" "$2"; }
+
 # log_lines PATTERN: how many lines of all servers' access logs match (basic regular expression).
 log_lines() { cat "$LOGDIR"/server*.access.log 2>/dev/null | grep -c "$1" || true; }
 
@@ -96,3 +163,6 @@ pool_of() {
 	done
 	echo "service web address $VIP:80 pool web"
 }
+
+# pool_with OPTIONS [SERVER_OPTIONS]: configures the switch: all servers in one pool.
+pool_with() { default_configuration | sed "s/^pool web.*/pool web $1/; s/^server.*/& ${2:-}/" | configure; }

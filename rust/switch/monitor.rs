@@ -96,7 +96,9 @@ impl Switch {
     fn check(&self, server: &Arc<Server>, checks: &Checks, now: u64) -> Option<u64> {
         let interval = checks.interval_ms.map(u64::from);
         let due = server.ask_ms.load(Relaxed);
-        let ask = interval.filter(|_| now >= due);
+        // Never asked, or by a longer interval that holds no more.
+        let first = interval.is_some_and(|interval| due == 0 || due > now + interval);
+        let ask = interval.filter(|_| first || now >= due);
         let mut silent_at = None;
         server.with_health(|health| {
             let changed = health.tick(checks, now);
@@ -109,9 +111,10 @@ impl Switch {
         let interval = interval?;
         if ask.is_some() {
             // The first time at once; from then on not all in the same moment.
-            let offset = match due {
-                0 => interval * (u64::from(server.place) % SPREAD) / SPREAD,
-                _ => 0,
+            let offset = if first {
+                interval * (u64::from(server.place) % SPREAD) / SPREAD
+            } else {
+                0
             };
             let next = now + interval - offset;
             server.ask_ms.store(next, Relaxed);
