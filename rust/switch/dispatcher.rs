@@ -395,9 +395,11 @@ fn with_request<R>(
         Message::Http2 => return Some(f(Request::of(client))),
         Message::Tls(hello) => {
             let mut request = Request::of(client);
-            // With ECH the name in the clear is not the one that is meant.
-            request.host = hello.server_name().filter(|_| !hello.ech);
-            request.alpn = hello.alpn();
+            // With ECH neither the name nor the protocols in the clear are those that are meant.
+            if !hello.ech {
+                request.host = hello.server_name();
+                request.alpn = hello.alpn();
+            }
             return Some(f(request));
         }
     };
