@@ -31,7 +31,10 @@ use thop_core::{
     packet::Flags,
     policy::Class,
     request::Request,
-    tls,
+    tls::{
+        self,
+        DECODE_ERROR, //
+    },
     wire::{
         Parties,
         TcpOptions,
@@ -482,9 +485,13 @@ impl Dispatcher for Service {
                 match result {
                     Ok(tls::Progress::Complete) => {}
                     Ok(tls::Progress::NeedMore) if !closed => return Outcome::Wait,
-                    Ok(tls::Progress::NeedMore) => {
+                    Ok(tls::Progress::NeedMore) if parser.fed() == 0 => {
                         self.switch.count(Counter::Silent);
                         return Outcome::Close;
+                    }
+                    // The client will not send the rest.
+                    Ok(tls::Progress::NeedMore) => {
+                        return Outcome::Answer(self.switch.alert(DECODE_ERROR));
                     }
                     Err(error) => {
                         return Outcome::Answer(self.switch.alert(error.alert()));
