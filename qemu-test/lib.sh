@@ -138,6 +138,7 @@ stat_server() { on "server$1" cat /proc/net/thop_server/stats | stat_of "server$
 
 # start_nginx N [LISTEN]...: the stock nginx on server N, on port 80 or as the arguments, each of which
 # is what follows `listen`, say: start_nginx 1 "8080 reuseport". NGINX_WORKERS: how many (1).
+# NGINX_SERVER: directives for its server block besides, those of TLS for one.
 # It serves
 #   GET  /0 /1k /100k /1m /100m
 #   GET  /slow/...       the same at 100 KB/s for each connection
@@ -177,6 +178,7 @@ start_nginx() {
 			add_header X-Server server$n always;
 			server {
 				$listen
+				${NGINX_SERVER:-}
 				root $WWW/files;
 				location /slow/ {
 					alias $WWW/files/;

@@ -81,10 +81,12 @@ same("without the last line feed", write(good.rstrip("\n").encode()), 0)
 same("what was written back", read(CONFIG), good)
 
 # As large as one may imagine.
-lines = ["pool big"]
-lines += [f"server s{n} pool big address 10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}:{80 + n % 7}" for n in range(1, 15_000)]
+lines = []
+for pool in range(4):
+    lines += [f"pool big{pool} check-interval off"]
+    lines += [f"server s{n} pool big{pool} address 10.{pool}.{n >> 8}.{n & 255}:{80 + n % 7}" for n in range(1, 3_600)]
 lines += [f"service web address 10.0.0.100:80"]
-lines += [f"route service web host h{n}.example.com path /p{n} pool big" for n in range(3_000)]
+lines += [f"route service web host h{n}.example.com path /p{n} pool big{n % 4}" for n in range(3_000)]
 text = "\n".join(lines) + "\n"
 print(f"  {len(text)} octets")
 same("a large text", write(text.encode()), 0)

@@ -31,7 +31,10 @@ use thop_core::{
     packet::Flags,
     policy::Class,
     request::Request,
-    tls,
+    tls::{
+        self,
+        DECODE_ERROR, //
+    },
     wire::{
         Parties,
         TcpOptions,
@@ -204,8 +207,9 @@ impl Service {
     ) -> Option<Target> {
         let (id, service) = cluster.service(&self.endpoint)?;
         if matches!(message, Message::Tls(hello) if hello.ech && !service.ech_outer) {
-            // The name in the clear may not be the one that is meant.
+            // Neither the name nor the protocols in the clear need be those that are meant.
             request.host = None;
+            request.alpn = &[];
         }
         match message {
             Message::Http2 => service.h2_pool.map(|pool| Target { pool, class: 0 }),
@@ -483,9 +487,13 @@ impl Dispatcher for Service {
                 match result {
                     Ok(tls::Progress::Complete) => {}
                     Ok(tls::Progress::NeedMore) if !closed => return Outcome::Wait,
-                    Ok(tls::Progress::NeedMore) => {
+                    Ok(tls::Progress::NeedMore) if parser.fed() == 0 => {
                         self.switch.count(Counter::Silent);
                         return Outcome::Close;
+                    }
+                    // The client will not send the rest.
+                    Ok(tls::Progress::NeedMore) => {
+                        return Outcome::Answer(self.switch.alert(DECODE_ERROR));
                     }
                     Err(error) => {
                         return Outcome::Answer(self.switch.alert(error.alert()));
