@@ -120,6 +120,8 @@ fn is_cut_off(stream: &[u8]) -> bool {
 #[derive(Debug, Default, PartialEq)]
 struct Found {
     names: Vec<(u8, Vec<u8>)>,
+    /// Whether there is something else among the names.
+    garbage: bool,
     protocols: Vec<Vec<u8>>,
     early_data: bool,
     ech: bool,
@@ -149,6 +151,9 @@ fn take_apart(message: &[u8]) -> Option<Found> {
             TlsExtension::SNI(names) => {
                 let names = names.iter().map(|(kind, name)| (kind.0, name.to_vec()));
                 found.names.extend(names);
+                // It ends at what it cannot read as a name.
+                let read = found.names.iter().map(|(_, name)| 3 + name.len());
+                found.garbage = 2 + read.sum::<usize>() != length;
             }
             TlsExtension::ALPN(names) => {
                 found
@@ -182,6 +187,7 @@ pub fn check_oracles(stream: &[u8]) {
         let found = take_apart(&fragments(&stream[..hello.len as usize])).unwrap();
         let name = hello.server_name().map(|name| (0, name.to_vec()));
         assert_eq!(Vec::from_iter(name), found.names);
+        assert!(!found.garbage);
         assert_eq!(protocols(hello), kept(&found.protocols));
         assert_eq!(hello.early_data, found.early_data);
         assert_eq!(hello.ech, found.ech);
@@ -230,7 +236,7 @@ fn objections(message: &[u8]) -> Vec<Reason> {
         name.parse::<std::net::IpAddr>().is_err() && !name.ends_with('.')
     };
     let found = take_apart(message).unwrap_or_default();
-    if !matches!(&found.names[..], [(0, name)] if good(name)) {
+    if found.garbage || !matches!(&found.names[..], [(0, name)] if good(name)) {
         reasons.push(Reason::ServerName);
     }
     reasons
