@@ -64,7 +64,7 @@ fn shares_are_equal() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
     fn shares_are_as_the_weights(weights in vec(0u32..100, 1..40), factor in 1u32..600) {
@@ -73,7 +73,12 @@ proptest! {
         let sum: u32 = weights.iter().sum();
         for (&weight, share) in weights.iter().zip(shares(&pool, &table(&pool, SIZE))) {
             let ideal = f64::from(weight) / f64::from(sum) * SIZE as f64;
-            prop_assert!((share as f64 - ideal).abs() <= 1.0, "{} instead of {}", share, ideal);
+            // Each has one place for the beginning of an interval: so many are not shared by weight.
+            let least = ideal * (1.0 - weights.len() as f64 / SIZE as f64);
+            let share = share as f64;
+            prop_assert!(share >= least - 0.1, "{} instead of {}", share, ideal);
+            prop_assert!(share <= ideal + 1.1, "{} instead of {}", share, ideal);
+            prop_assert!(weight == 0 || share >= 1.0);
         }
     }
 
