@@ -36,8 +36,9 @@ const KEY: Choice = Choice {
 };
 
 /// The sizes of tables, which are prime. The first that is a hundred times the number of members is
-/// taken, so that a share is off by one percent at most. (A server that goes down keeps its place
-/// in the pool, and does not change the size.)
+/// taken. A server has at most one place more than its weight says, and at most one percent less, by
+/// the places that others have before their first interval is over. (A server that goes down keeps
+/// its place in the pool, and does not change the size.)
 const SIZES: [u32; 4] = [65_537, 131_101, 262_147, 409_609];
 
 /// How often an unusable server makes the hash be hashed again.

@@ -135,7 +135,7 @@ fn memory_runs_out() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(25))]
 
     /// A server that is not usable or has no weight is not chosen, and some server is chosen
     /// whenever there is one; through changes of state, weights and policies.
