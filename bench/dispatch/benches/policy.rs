@@ -3,7 +3,7 @@
 //! What a decision costs: `classify` and `select`, for each policy.
 //!
 //! ```text
-//! cargo bench -p thop_core --bench policy
+//! make bench-dispatch
 //! ```
 //!
 //! Besides criterion's own report, the last lines give each policy's cost as a multiple of `rr`'s:

@@ -2,7 +2,7 @@
 
 //! What it costs to find the route of a request: it should hardly depend on how many there are.
 //!
-//! `cargo bench --bench rules`. Each measurement goes through requests for 64 routes spread over all
+//! `make bench-dispatch`. Each measurement goes through requests for 64 routes spread over all
 //! of them, and so tells the time of 64 lookups.
 
 use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion, Throughput};
