@@ -250,6 +250,21 @@ impl Server {
 
     // --- its health (any context) ---------------------------------------------------------------
 
+    /// Its health now.
+    pub(crate) fn health(&self) -> Health {
+        *self.health.lock()
+    }
+
+    /// Its health as it will be once the configuration gives it this weight: see
+    /// [`Self::configure_weight()`].
+    pub(crate) fn health_with(&self, weight: u16, now_ms: u64) -> Health {
+        let mut health = self.health();
+        if self.weight.load(Relaxed) != u32::from(weight) {
+            health.reweigh(weight, now_ms);
+        }
+        health
+    }
+
     /// Makes what requests look at agree with its health, which is locked.
     pub(crate) fn settle(&self, health: &Health) {
         let state = health.state().0;
