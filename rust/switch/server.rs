@@ -105,6 +105,16 @@ pub(crate) struct Report {
     pub(crate) drops: Atomic<u64>,
 }
 
+impl Report {
+    /// Nothing of it is true any more.
+    pub(crate) fn forget(&self) {
+        self.elsewhere.store(0, Relaxed);
+        self.queue.store(0, Relaxed);
+        self.queue_limit.store(0, Relaxed);
+        self.cpu.store(0, Relaxed);
+    }
+}
+
 impl Server {
     /// A server that nothing is known of.
     pub(crate) fn new(
