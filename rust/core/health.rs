@@ -176,7 +176,8 @@ impl Health {
 
     /// How many of the [`STEPS`] of its weight the server gets.
     pub fn share(&self, checks: &Checks, now_ms: u64) -> u32 {
-        let Some(from_ms) = self.slow_from_ms else {
+        // Without checks nobody would tell the policy of the steps.
+        let (Some(from_ms), Some(_)) = (self.slow_from_ms, checks.interval_ms) else {
             return STEPS;
         };
         let since_ms = now_ms.saturating_sub(from_ms);
@@ -236,14 +237,16 @@ impl Health {
     /// Looks at the clock. Returns whether the state or the weight may have changed.
     pub fn tick(&mut self, checks: &Checks, now_ms: u64) -> bool {
         if checks.interval_ms.is_none() {
-            // It was taken out by checks that are no more.
-            let changed = !core::mem::replace(&mut self.up, true);
-            if changed {
+            // It was taken out by checks that are no more, or slow start was to follow their steps.
+            let was_up = core::mem::replace(&mut self.up, true);
+            if !was_up {
                 self.since_ms = now_ms;
             }
+            let was_slow = self.slow_from_ms.take().is_some();
+            self.slow_step = STEPS;
             self.reason = Reason::Unchecked;
             self.asked = false;
-            return changed;
+            return !was_up || was_slow;
         }
         let step = self.share(checks, now_ms);
         if step == STEPS {
@@ -438,5 +441,24 @@ mod tests {
         assert!(health.tick(&off, 2_000_001));
         assert_eq!(health.state(), (State::Up, Reason::Unchecked, 2_000_001));
         assert_eq!(health.silent_at_ms(&off), None);
+    }
+
+    #[test]
+    fn without_checks_there_is_no_slow_start() {
+        let off = Checks {
+            interval_ms: None,
+            ..CHECKS
+        };
+        let mut health = Health::new(5, 0);
+        health.answered(false, false, &CHECKS, 1);
+        answer(&mut health, 2);
+        answer(&mut health, 3);
+        assert!(health.tick(&CHECKS, 4));
+        assert_eq!(health.effective_weight(&CHECKS, 4), 5);
+        assert_eq!(health.effective_weight(&off, 5), 5 * STEPS);
+        assert!(health.tick(&off, 5), "the weight is news");
+        assert_eq!(health.effective_weight(&off, 5), 5 * STEPS);
+        assert!(!health.tick(&off, 6));
+        assert!(!health.tick(&CHECKS, 7), "nor does it go on later");
     }
 }

@@ -149,12 +149,14 @@ impl Change {
         let mut servers = KVVec::new();
         for (id, pool) in (0..).zip(&pools) {
             let id = PoolId::new(id);
+            let first = servers.len();
             let members = members_of(&config, id, pool, &mut number, &mut servers)?;
+            let listed = servers.get(first..).unwrap_or_default();
             changes.push(
                 PoolChange {
                     pool: pool.clone(),
                     queue: queue_of(&config, id, pool)?,
-                    roster: roster_of(&config, id, pool, members, &pools)?,
+                    roster: roster_of(&config, id, pool, members, listed, &pools)?,
                 },
                 GFP_KERNEL,
             )?;
@@ -197,7 +199,7 @@ impl Change {
             if let Some(queue) = change.queue {
                 change.pool.set_queue(queue);
             }
-            // Weights may have changed since the roster was prepared.
+            // A server's health may have changed since the roster was prepared.
             change.pool.set_stale();
         }
         let retired = current.retire(self.cluster);
@@ -301,23 +303,36 @@ fn members_of(
     Ok(members)
 }
 
+/// The roster of a pool. `members` are its servers by their places, `listed` the same in the order of
+/// the configuration.
 fn roster_of(
     config: &Config<ProcessHeap>,
     id: PoolId,
     pool: &Arc<Pool>,
     members: KVVec<Option<Arc<Server>>>,
+    listed: &[Arc<Server>],
     pools: &[Arc<Pool>],
 ) -> Result<KBox<Roster>> {
     let entry = config.pool(id).ok_or(EINVAL)?;
     let option = |key| config.pool_option(id, key);
+    // The weights are given to the servers later, but requests must go by them from the first on.
+    let mut weights = KVVec::from_elem(0, members.len(), GFP_KERNEL)?;
+    for ((_, entry), server) in config.pool_servers(id).zip(listed) {
+        if let Some(weight) = weights.get_mut(usize::from(server.place)) {
+            *weight = entry.weight;
+        }
+    }
+    let now = now_ms();
+    let weight = |server: &Server| weights.get(usize::from(server.place)).copied();
     let current = pool.roster.write();
     let policy = Roster::policy_for(
         entry.policy,
         &Setup { option: &option },
         &members,
+        |server| server.health_with(weight(server).unwrap_or(0), now),
         &entry.checks(),
         Some(&current.policy),
-        now_ms(),
+        now,
     )?;
     let backup = entry.backup.and_then(|id| pools.get(id.index()));
     let roster = Roster {

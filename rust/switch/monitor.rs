@@ -108,7 +108,11 @@ impl Switch {
             silent_at = health.silent_at_ms(checks);
             changed
         });
-        let interval = interval?;
+        let Some(interval) = interval else {
+            // The last report would count for ever.
+            server.report.forget();
+            return None;
+        };
         if ask.is_some() {
             // The first time at once; from then on not all in the same moment.
             let offset = if first {

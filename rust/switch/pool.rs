@@ -26,7 +26,10 @@ use kernel::{
     },
 };
 use thop_core::{
-    health::Checks,
+    health::{
+        Checks,
+        Health, //
+    },
     policy::{
         self,
         Class,
@@ -73,11 +76,12 @@ impl Roster {
         self.members.iter().flatten()
     }
 
-    /// The policy for members as they are now. Process context.
+    /// The policy for members whose health is what `health` says. Process context.
     pub(crate) fn policy_for(
         kind: Kind,
         setup: &Setup<'_>,
         members: &[Option<Arc<Server>>],
+        health: impl Fn(&Server) -> Health,
         checks: &Checks,
         before: Option<&policy::Any<ProcessHeap>>,
         now_ms: u64,
@@ -88,7 +92,7 @@ impl Roster {
                 Some(server) => Member {
                     name: server.name(),
                     identity: server.endpoint.identity(),
-                    weight: server.health.lock().effective_weight(checks, now_ms),
+                    weight: health(server).effective_weight(checks, now_ms),
                 },
                 None => Member {
                     name: "",
@@ -219,7 +223,7 @@ impl Pool {
     }
 
     fn nobody(kind: Kind, setup: &Setup<'_>, checks: Checks) -> Result<KBox<Roster>> {
-        let policy = Roster::policy_for(kind, setup, &[], &checks, None, 0)?;
+        let policy = Roster::policy_for(kind, setup, &[], Server::health, &checks, None, 0)?;
         let roster = Roster {
             members: KVVec::new(),
             policy,
@@ -397,7 +401,15 @@ impl Pool {
         let checks = current.checks;
         let before = Some(&current.policy);
         let roster = Roster {
-            policy: Roster::policy_for(kind, setup, &members, &checks, before, now_ms)?,
+            policy: Roster::policy_for(
+                kind,
+                setup,
+                &members,
+                Server::health,
+                &checks,
+                before,
+                now_ms,
+            )?,
             members,
             checks,
             queue_timeout_ms: current.queue_timeout_ms,

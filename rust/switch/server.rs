@@ -107,6 +107,16 @@ pub(crate) struct Report {
     pub(crate) drops: Atomic<u64>,
 }
 
+impl Report {
+    /// Nothing of it is true any more.
+    pub(crate) fn forget(&self) {
+        self.elsewhere.store(0, Relaxed);
+        self.queue.store(0, Relaxed);
+        self.queue_limit.store(0, Relaxed);
+        self.cpu.store(0, Relaxed);
+    }
+}
+
 impl Server {
     /// A server that nothing is known of.
     pub(crate) fn new(
@@ -257,6 +267,21 @@ impl Server {
     }
 
     // --- its health (any context) ---------------------------------------------------------------
+
+    /// Its health now.
+    pub(crate) fn health(&self) -> Health {
+        *self.health.lock()
+    }
+
+    /// Its health as it will be once the configuration gives it this weight: see
+    /// [`Self::configure_weight()`].
+    pub(crate) fn health_with(&self, weight: u16, now_ms: u64) -> Health {
+        let mut health = self.health();
+        if self.weight.load(Relaxed) != u32::from(weight) {
+            health.reweigh(weight, now_ms);
+        }
+        health
+    }
 
     /// Makes what requests look at agree with its health, which is locked.
     pub(crate) fn settle(&self, health: &Health) {
