@@ -16,10 +16,11 @@ pool_with() {
 }
 # idle: no connection is counted for any server any more.
 idle() { awk 'NR > 1 && ($6 != 0 || $12 != 0) { exit 1 }' $TABLE; }
-# A process on the switch, through which its tables can be read from anywhere.
+# A process on the switch, through which its files can be reached from anywhere.
 spawn switch sleep 1000
-export TABLE=/proc/$SPAWNED/net/thop_switch/servers
-wait_for 20 grep -q web "$TABLE"
+export FILES=/proc/$SPAWNED/net/thop_switch
+TABLE=$FILES/servers
+wait_for 20 grep -q web $TABLE
 # begin TEXT POLICY [WEIGHT]...: a step with this policy and idle servers.
 begin() {
 	step "$1"
@@ -53,8 +54,17 @@ def shares(numbers):
     return [numbers.count(n) for n in (1, 2, 3)]
 
 
+def configure(policy, weights=(1, 1, 1)):
+    """One pool with that policy, and its options."""
+    lines = [f"pool web policy {policy} check-interval off"]
+    lines += [f"server s{n} pool web address {os.environ[f'SERVER{n}']}:80 weight {w}" for n, w in enumerate(weights, 1)]
+    lines += [f"service web address {VIP}:80 pool web"]
+    with open(os.environ["FILES"] + "/config", "wb", 0) as f:
+        f.write("\n".join(lines + [""]).encode())
+
+
 def column(n):
-    with open(os.environ["TABLE"]) as f:
+    with open(os.environ["FILES"] + "/servers") as f:
         return [int(line.split()[n]) for line in f.readlines()[1:]]
 
 
@@ -271,37 +281,38 @@ PY
 
 step "maglev: what is hashed"
 for a in 10.0.0.{120..149}; do echo "address add $a/24 dev eth0"; done | ip -n client -batch -
-for key in client host path uri header:X-Key cookie:ID; do
-	pool_with "maglev key $key" | configure
-	py client $key <<'PY'
+py client <<'PY'
 from policies import *
 
-key = sys.argv[1]
+KEYS = 24
 
 
-def ask(n, noise=0):
+def ask(key, n, noise=0):
     """A request with that key, and otherwise different every time."""
+    def part(kind):
+        return n if kind == key else noise
     return place(
-        f"/any/{n if key in ('path', 'uri') else noise}" + (f"?{n if key == 'uri' else noise}"),
-        host=f"h{n if key == 'host' else noise}.example",
-        headers=[f"X-Key: {n if key == 'header:X-Key' else noise}", f"Cookie: a=b; ID={n if key == 'cookie:ID' else noise}"],
-        source=f"10.0.0.{120 + (n if key == 'client' else noise)}")
+        f"/any/{n if key in ('path', 'uri') else noise}?{part('uri')}",
+        host=f"h{part('host')}.example",
+        headers=[f"X-Key: {part('header:X-Key')}", f"Cookie: a=b; ID={part('cookie:ID')}"],
+        source=f"10.0.0.{120 + part('client')}")
 
 
-first = [ask(n) for n in range(30)]
-check(min(shares(first)) >= 3, f"keys of each server: {shares(first)}")
-same("the same keys again", [ask(n, n % 7 + 1) for n in range(30)], first)
-if ":" in key:
-    # Without it: the client's.
-    same("requests without the key", len({place(f"/any/{n}") for n in range(6)}), 1)
+for key in "client", "host", "path", "uri", "header:X-Key", "cookie:ID":
+    configure(f"maglev key {key}")
+    first = [ask(key, n) for n in range(KEYS)]
+    check(min(shares(first)) >= 2, f"keys of each server with {key}: {shares(first)}")
+    same(f"the same keys again with {key}", [ask(key, n, n % 7 + 1) for n in range(KEYS)], first)
+    if ":" in key:
+        # Without it: the client's.
+        same(f"servers of requests without {key}", len({place(f"/any/{n}") for n in range(6)}), 1)
 PY
-done
 
 begin "maglev: only the keys of a server that is drained move, and they come back" "maglev key path"
 cat >moves.py <<'PY'
 from policies import *
 
-KEYS = 90
+KEYS = 60
 
 
 def places():
@@ -327,8 +338,8 @@ check(before.count(2) >= 10, f"server2 had {before.count(2)} keys")
 same("requests to a server that is drained", now.count(2), 0)
 moved = sum(a != b for a, b in zip(before, now) if a != 2)
 print(f"  of {KEYS - before.count(2)} keys of the other servers, {moved} have moved")
-# A table of 65,537 places: the paper's Maglev moves some, in the order of one in a hundred.
-check(moved <= 5, "too many")
+# Of the table's 65,537 places some move besides: in the paper about one in a hundred.
+check(moved <= 4, "too many")
 PY
 order 'web/s2 ready'
 py client <<'PY'
@@ -388,61 +399,65 @@ wait_for(30, "whole shares", lambda: shares(place() for _ in range(12)) == [3, 3
 PY
 
 step "weight 0: nothing, with any policy; all 0: 503"
-for policy in rr wrr lc wlc lard lard/r cap maglev sticky; do
-	pool_with $policy 2 0 1 | configure
-	py client $policy <<'PY'
+py client <<'PY'
 from policies import *
 
-same(f"requests to a server of weight 0 with {sys.argv[1]}", shares(place(f"/any/{n}") for n in range(9))[1], 0)
+for policy in "rr", "wrr", "lc", "wlc", "lard", "lard/r", "cap", "maglev key path", "sticky":
+    configure(policy, (2, 0, 1))
+    same(f"requests to a server of weight 0 with {policy}", shares(place(f"/any/{n}") for n in range(9))[1], 0)
+    configure(policy, (0, 0, 0))
+    with Client() as c:
+        c.send(request())
+        same(f"all servers of weight 0, with {policy}", c.answer(status=None).status, 503)
 PY
-	pool_with $policy 0 0 0 | configure
-	same "all servers of weight 0, with $policy" "$(fetch /1k)" "503 "
-done
 pool_with sticky 0 0 0 | configure
 same "one of them, named by a cookie" "$(fetch /1k -b SERVER=s2)" "200 server2"
 
 step "the policy is changed again and again under load"
-default_configuration | configure
-py client >traffic 2>&1 <<'PY' &
+py client <<'PY'
 import threading
-from http_client import *
+from policies import *
 
-count = [0]
+POLICIES = ("wrr", "lc", "maglev key path", "wlc", "lard", "sticky fallback lc", "lard/r", "cap", "rr",
+            "lard low 1 high 2", "maglev key cookie:SERVER")
+over = threading.Event()
+problems, counts = [], []
 
 
-def work(seed):
-    while not os.path.exists("enough"):
+def work():
+    count = 0
+    while not over.is_set() and not problems:
         try:
-            check(get("/1k").body == file("1k"), "the answer differs")
+            with Client() as c:
+                c.send(request("/1k", headers=["Connection: close"]))
+                if c.answer(status=None).body != file("1k"):
+                    raise ValueError("not the file")
             with Client() as c:
                 for n in range(3):
-                    c.ask(f"/any/{count[0]}", headers=[f"Cookie: SERVER=s{n}"])
-        except BaseException as e:
-            print(repr(e))
-            os._exit(1)
-        count[0] += 1
+                    c.send(request(f"/any/{count}", headers=[f"Cookie: SERVER=s{n}"]))
+                    if c.answer(status=None).status != 200:
+                        raise ValueError("no answer")
+            count += 1
+        # fail() in a thread ends the thread only.
+        except (Exception, SystemExit) as e:
+            problems.append(repr(e))
+    counts.append(count)
 
 
-threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+configure("rr")
+threads = [threading.Thread(target=work) for _ in range(4)]
 for t in threads:
     t.start()
+for n in range(2 * len(POLICIES)):
+    configure(POLICIES[n % len(POLICIES)], (n % 3, 1, 2))
+    time.sleep(0.1)
+over.set()
 for t in threads:
     t.join()
-print(count[0])
+same("problems", problems, [])
+print(f"  {sum(counts)} times two connections")
+check(sum(counts) > 20, "there was no load")
 PY
-traffic=$!
-changes=0
-for round in 1 2 3; do
-	for policy in wrr lc "maglev key path" wlc lard "sticky fallback lc" lard/r cap rr "lard low 1 high 2" "maglev key cookie:SERVER"; do
-		pool_with "$policy" $((round + 1)) 1 2 | configure
-		changes=$((changes + 1))
-	done
-done
-kill -0 $traffic 2>/dev/null || { cat traffic; fail "requests failed while the policy was changed"; }
-touch enough
-wait $traffic || { cat traffic; fail "requests failed while the policy was changed $changes times"; }
-echo "  $(cat traffic) times two connections, $changes changes"
-[ "$(cat traffic)" -gt 20 ] || fail "there was no load"
 same "answered_503" "$(stat_switch answered_503)" 9
 for counter in moved unanswered answered_504 table_full; do
 	same "$counter" "$(stat_switch $counter)" 0
