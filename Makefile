@@ -4,6 +4,8 @@
 #   make modules_install   install them for that kernel
 #   make demo              see it work: five virtual machines, real nginx, real requests
 #   make test              everything that is tested
+#   make bench-dispatch    what choosing a route and a server costs
+#   make bench-lard        a simulation of caches behind each policy
 #   make lint              formatting and clippy only
 #   make fmt               format the Rust files
 #   make clean             remove what make has built
@@ -32,6 +34,9 @@ demo:
 test:
 	@scripts/test
 
+bench-dispatch bench-lard:
+	@scripts/bench $(@:bench-%=%)
+
 lint:
 	@scripts/test format lint
 
@@ -41,4 +46,4 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test lint fmt help
+.PHONY: modules modules_install clean demo test bench-dispatch bench-lard lint fmt help

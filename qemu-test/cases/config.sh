@@ -173,7 +173,7 @@ on switch cat $config | cmp - routes || fail "routes, written back, differ"
 
 step "weights: 0 gets nothing new, 2 gets twice as much"
 {
-	echo "pool web"
+	echo "pool web policy wrr"
 	echo "server s1 pool web address $SERVER1:80 weight 0"
 	echo "server s2 pool web address $SERVER2:80 weight 2"
 	echo "server s3 pool web address $SERVER3:80"

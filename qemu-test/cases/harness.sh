@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# run: --no-modules --servers 2 --timeout 60
+# run: --no-modules --servers 2 --timeout 120
 # The test harness itself, without the modules: every node reaches every other, and the Web servers
 # serve what the other cases rely on.
 set -eu
