@@ -54,8 +54,6 @@ release() {
 	wait "$HOLDER"
 }
 
-pool_of 1 | unchecked | configure
-
 step "the question comes back, from the address that was asked, and the boot epoch stays"
 on server1 ip address add 10.0.0.33/24 dev eth0
 # From here on nobody asks but we.
