@@ -136,7 +136,7 @@ impl Switch {
         let asked = server.asked.fetch_add(1, Relaxed).wrapping_add(1);
         let ping = Ping {
             epoch: self.epoch(),
-            sequence: u64::from(server.number) << 32 | u64::from(asked),
+            sequence: (u64::from(server.number) << 32) | u64::from(asked),
             server: server.endpoint,
         };
         let sent = messages::send_monitor(

@@ -138,7 +138,7 @@ mod tests {
                 octets[bit / 8] ^= 1 << (bit % 8);
                 cases += 1;
                 for (at, count) in changed.iter_mut().enumerate() {
-                    *count += (differs >> at & 1) as u32;
+                    *count += ((differs >> at) & 1) as u32;
                 }
             }
         }

@@ -126,7 +126,7 @@ impl<H: Heap> Policy for Sticky<H> {
         let server = self
             .named(request)
             .map_or(0, |server| u64::from(server) + 1);
-        Class(server << Class::BITS | class.0 & Class::MASK)
+        Class((server << Class::BITS) | (class.0 & Class::MASK))
     }
 
     #[inline]

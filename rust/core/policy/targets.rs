@@ -123,8 +123,8 @@ struct Key(u64);
 
 impl Key {
     fn new(target: Class, now_ms: u32) -> Self {
-        let tag = (target.0 >> (Class::BITS - 32)) | 1 << 31;
-        Self(tag << 32 | u64::from(now_ms))
+        let tag = (target.0 >> (Class::BITS - 32)) | (1 << 31);
+        Self((tag << 32) | u64::from(now_ms))
     }
 
     fn tag(self) -> u64 {

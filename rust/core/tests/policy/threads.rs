@@ -64,7 +64,7 @@ fn selections_go_on_while_weights_change() {
                 scope.spawn(move || {
                     start.wait();
                     for n in 0..3000u32 {
-                        let number = n.wrapping_mul(2_654_435_761) >> 20 ^ thread;
+                        let number = (n.wrapping_mul(2_654_435_761) >> 20) ^ thread;
                         let policy = policy.read().unwrap().clone();
                         let path = format!("/{number}");
                         let class = policy.classify(&Request {
