@@ -153,7 +153,7 @@ mod tests {
         let mut cache = Cache::new(20, 100);
         let mut list: VecDeque<(u32, u32)> = VecDeque::new();
         for n in 0..2000u32 {
-            let file = n.wrapping_mul(2_654_435_761) >> 7 & 15;
+            let file = (n.wrapping_mul(2_654_435_761) >> 7) & 15;
             let size = file * 3 + 1;
             let at = list.iter().position(|&(other, _)| other == file);
             assert_eq!(cache.use_file(file), at.is_some());
