@@ -48,7 +48,7 @@ fn the_document_has_this_file() {
     assert!(code.any(|code| code == file));
     // The registry knows no policy of that name, so the example can be followed to the letter.
     assert_eq!(Kind::named(policy::NAME.as_bytes()), None);
-    assert!(policy::OPTIONS.is_empty());
+    assert_eq!(policy::OPTIONS, &[]);
     assert!(document.contains("    TwoChoices(two::TwoChoices<H>) = two,\n"));
 }
 
