@@ -49,7 +49,10 @@ use thop_kernel::{
         Snapshot,
         Stream, //
     },
-    messages::Create,
+    messages::{
+        Create,
+        MAX_REQUEST, //
+    },
     time::now_ms, //
 };
 
@@ -65,12 +68,17 @@ use crate::{
     pool::{
         Choice,
         Pool,
+        Wait,
         Waiting, //
     },
     refusal::Speaks,
     server::Server,
     switch::Switch, //
 };
+
+/// How many octets a client may send while its request waits, the request included: what comes is
+/// handed over as a whole, and must fit into CREATE together with another segment or two.
+const QUEUED_MAX: u32 = MAX_REQUEST as u32 - 8 * 1024;
 
 /// What a listener dispatches: the requests to one virtual address and port.
 pub(crate) struct Service {
@@ -81,8 +89,8 @@ pub(crate) struct Service {
 /// What is known of a request while it arrives, or waits.
 pub(crate) struct Reading {
     parser: Parser,
-    /// Since when the request waits for a server, milliseconds since boot.
-    queued_ms: Option<u64>,
+    /// How the request waits for a server.
+    wait: Option<Wait>,
 }
 
 // A box would be one allocation more for each connection, to save octets that it has only until its
@@ -149,12 +157,12 @@ impl Service {
         &self,
         stream: Stream<'_, Self>,
         message: Message<'_>,
-        queued_ms: &mut Option<u64>,
+        wait: &mut Option<Wait>,
     ) -> Outcome {
         let switch = &*self.switch;
         let speaks = message.speaks();
         let now = now_ms();
-        if queued_ms.is_none() {
+        if wait.is_none() {
             switch.count(match speaks {
                 Speaks::Http => Counter::Requests,
                 Speaks::Http2 => Counter::Prefaces,
@@ -165,15 +173,17 @@ impl Service {
         let cluster = switch.cluster.read(&guard);
         let snapshot = stream.snapshot();
         let chosen = with_request(&stream, message, snapshot.client.ip, |request| {
-            self.choose(cluster, &guard, message, request, queued_ms.is_some(), now)
+            self.choose(cluster, &guard, message, request, wait.is_none(), now)
         });
         let (server, pool, class) = match chosen {
             Some(Choice::Server(server, pool, class)) => (server, pool, class),
-            Some(Choice::Full(pool)) => {
-                return self.wait(stream, speaks, &pool, &guard, queued_ms, now)
+            Some(Choice::Full(pool)) => return self.wait(stream, speaks, pool, &guard, wait, now),
+            Some(Choice::None) | None => {
+                *wait = None;
+                return self.refuse(speaks, 503);
             }
-            Some(Choice::None) | None => return self.refuse(speaks, 503),
         };
+        *wait = None;
         self.hand_over(stream, message, &snapshot, server, pool, class, now)
     }
 
@@ -184,7 +194,7 @@ impl Service {
         guard: &rcu::Guard,
         message: Message<'_>,
         mut request: Request<'_>,
-        called: bool,
+        new: bool,
         now: u64,
     ) -> Choice {
         let Some(target) = self.target(cluster, message, &mut request) else {
@@ -193,12 +203,8 @@ impl Service {
         let Some(pool) = cluster.pool(target.pool) else {
             return Choice::None;
         };
-        if pool.waiting() > 0 && !called {
-            // Others were first.
-            return Choice::Full(pool.clone());
-        }
         request.class = target.class;
-        pool.choose(guard, |policy| policy.classify(&request), &[], now)
+        pool.choose(guard, |policy| policy.classify(&request), &[], new, now)
     }
 
     /// The pool that a request is for.
@@ -231,25 +237,29 @@ impl Service {
         &self,
         stream: Stream<'_, Self>,
         speaks: Speaks,
-        pool: &Arc<Pool>,
+        pool: Arc<Pool>,
         guard: &rcu::Guard,
-        queued_ms: &mut Option<u64>,
+        wait: &mut Option<Wait>,
         now: u64,
     ) -> Outcome {
         let switch = &*self.switch;
-        let again = queued_ms.is_some();
-        let since_ms = *queued_ms.get_or_insert(now);
+        let before = wait.take();
+        let again = before.is_some();
+        let since_ms = before.as_ref().map_or(now, |before| before.since_ms);
         let timeout_ms = pool.roster.read(guard).queue_timeout_ms;
         if now.saturating_sub(since_ms) >= u64::from(timeout_ms) {
             switch.count(Counter::QueueTimeouts);
             return self.refuse(speaks, 503);
         }
         let waiting = Waiting {
-            turn: stream.queue(),
+            turn: stream.queue(QUEUED_MAX),
             since_ms,
         };
+        // Before it can be called; it is, under the socket's lock.
+        *wait = Some(Wait::new(pool.clone(), since_ms));
         if let Err(waiting) = pool.enqueue(waiting, again) {
             waiting.turn.cancel();
+            *wait = None;
             switch.count(Counter::QueueFull);
             return self.refuse(speaks, 503);
         }
@@ -445,7 +455,7 @@ impl Dispatcher for Service {
                 Protocol::Http => Parser::Http(http::Parser::new(limit)),
                 Protocol::Tls => Parser::Tls(tls::Parser::new(limit)),
             },
-            queued_ms: None,
+            wait: None,
         }
     }
 
@@ -475,7 +485,7 @@ impl Dispatcher for Service {
                 };
                 match message {
                     Some(Message::Http2) if !self.takes_http2() => self.refuse(Speaks::Http2, 505),
-                    Some(message) => self.dispatch(stream, message, &mut reading.queued_ms),
+                    Some(message) => self.dispatch(stream, message, &mut reading.wait),
                     None => self.refuse(Speaks::Http, 400),
                 }
             }
@@ -503,9 +513,7 @@ impl Dispatcher for Service {
                     }
                 }
                 match parser.hello() {
-                    Some(hello) => {
-                        self.dispatch(stream, Message::Tls(hello), &mut reading.queued_ms)
-                    }
+                    Some(hello) => self.dispatch(stream, Message::Tls(hello), &mut reading.wait),
                     None => Outcome::Close,
                 }
             }
