@@ -355,6 +355,13 @@ void thop_sk_limit_window(struct sock *sk, int octets)
 	WRITE_ONCE(sk->sk_rcvbuf, tcp_space_from_win(sk, octets));
 }
 
+void thop_sk_limit_buffer(struct sock *sk, int octets)
+{
+	/* With the lock it does not grow any more. Octets take more room than they are. */
+	sk->sk_userlocks |= SOCK_RCVBUF_LOCK;
+	WRITE_ONCE(sk->sk_rcvbuf, min(sk->sk_rcvbuf, octets));
+}
+
 void thop_sk_get_callbacks(const struct sock *sk, void (**data_ready)(struct sock *),
 			   void (**state_change)(struct sock *))
 {

@@ -106,6 +106,7 @@ void thop_sk_set_user_data(struct sock *sk, void *data);
 int thop_sk_state(const struct sock *sk);
 void thop_sk_set_state(struct sock *sk, int state);
 void thop_sk_limit_window(struct sock *sk, int octets);
+void thop_sk_limit_buffer(struct sock *sk, int octets);
 void thop_sk_get_callbacks(const struct sock *sk, void (**data_ready)(struct sock *),
 			   void (**state_change)(struct sock *));
 void thop_sk_set_callbacks(struct sock *sk, void (*data_ready)(struct sock *),

@@ -46,7 +46,10 @@ use thop_kernel::{
         Snapshot,
         Stream, //
     },
-    messages::Create,
+    messages::{
+        Create,
+        MAX_REQUEST, //
+    },
     time::now_ms, //
 };
 
@@ -68,6 +71,10 @@ use crate::{
     server::Server,
     switch::Switch, //
 };
+
+/// How many octets a client may send while its request waits, the request included: what comes is
+/// handed over as a whole, and must fit into CREATE together with another segment or two.
+const QUEUED_MAX: u32 = MAX_REQUEST as u32 - 8 * 1024;
 
 /// What a listener dispatches: the requests to one virtual address and port.
 pub(crate) struct Service {
@@ -234,7 +241,7 @@ impl Service {
             return self.refuse(speaks, 503);
         }
         let waiting = Waiting {
-            turn: stream.queue(),
+            turn: stream.queue(QUEUED_MAX),
             since_ms,
         };
         if let Err(waiting) = pool.enqueue(waiting, again) {

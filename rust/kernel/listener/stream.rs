@@ -146,8 +146,11 @@ impl<D: Dispatcher> Stream<'_, D> {
         result.map(|()| copied)
     }
 
-    /// Lets the connection wait for its turn, in the stack's hands.
-    pub fn queue(self) -> Turn<D> {
+    /// Lets the connection wait for its turn, in the stack's hands, which receives no more than about
+    /// `limit` octets: a segment may still come in whole, and so may what was offered a window before.
+    pub fn queue(self, limit: u32) -> Turn<D> {
+        // SAFETY: The socket is valid, and its lock is held.
+        unsafe { bindings::thop_sk_limit_buffer(self.child.sk, limit as i32) };
         self.child.phase.store(phase::QUEUED, Release);
         Turn(Some(self.child))
     }
