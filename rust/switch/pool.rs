@@ -418,7 +418,8 @@ impl Pool {
         let mut queue = self.queue.lock();
         let mut old = core::mem::replace(&mut *queue, new);
         let mut left = None;
-        while let (None, Some(waiting)) = (&left, old.pop()) {
+        while left.is_none() {
+            let Some(waiting) = old.pop() else { break };
             left = queue.push(waiting).err();
         }
         self.waiting.store(queue.len() as u32, Relaxed);
