@@ -91,6 +91,16 @@ impl<H: Heap, T> Ring<H, T> {
         Some(value)
     }
 
+    /// Keeps those for which `keep` is true, in their order.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        for _ in 0..self.len {
+            // There is room for one that has just been taken.
+            if let Some(value) = self.pop().filter(&mut keep) {
+                let _ = self.push(value);
+            }
+        }
+    }
+
     /// The place of the `nth` from the first.
     fn place(&mut self, nth: usize) -> Option<&mut Option<T>> {
         let at = self

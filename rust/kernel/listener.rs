@@ -623,6 +623,8 @@ impl<D: Dispatcher> Core<D> {
             Deadlines::unlink(Arc::as_ptr(child).cast_mut());
             self.discard_if(child.phase.load(Acquire) == phase::DONE, socket);
             bindings::thop_lock_sock(child.sk);
+            // It may wait for its turn when the listener goes.
+            let _ = child.phase.cmpxchg(phase::QUEUED, phase::DONE, Full);
             self.restore(child.sk);
             let state = child.state.xchg(0, Relaxed);
             if state != 0 {

@@ -323,6 +323,7 @@ impl Pool {
         if self.waiting() == 0 {
             return;
         }
+        self.forget_ended();
         let roster = self.roster.read(rcu);
         let open = || roster.servers().filter(|server| server.is_open());
         let room = open().fold(0u32, |room, server| room.saturating_add(server.room()));
@@ -350,6 +351,16 @@ impl Pool {
                 Some(first) => _ = first.turn.call(),
                 None => return,
             }
+        }
+    }
+
+    /// When the queue is full, those whose clients have given up make room. Else they do no harm.
+    fn forget_ended(&self) {
+        let mut queue = self.queue.lock();
+        if queue.len() == queue.room() {
+            // Nothing comes of dropping those.
+            queue.retain(|waiting| !waiting.turn.is_over());
+            self.waiting.store(queue.len() as u32, Relaxed);
         }
     }
 

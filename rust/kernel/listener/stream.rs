@@ -208,6 +208,13 @@ impl<D: Dispatcher> Turn<D> {
         self.take()
     }
 
+    /// Whether the connection has ended meanwhile, so that calling it, or dropping this, does
+    /// nothing. Any context.
+    pub fn is_over(&self) -> bool {
+        let child = self.0.as_ref();
+        child.is_none_or(|child| child.phase.load(Acquire) != phase::QUEUED)
+    }
+
     /// Gives the place up: the connection is again one that waits for octets. Only within the
     /// [`received()`](Dispatcher::received) that has queued it.
     pub fn cancel(mut self) {
