@@ -58,16 +58,31 @@ impl<H: Heap, T> Ring<H, T> {
         Ok(())
     }
 
-    /// Puts `value` before all others, or gives it back when there is no room.
-    pub fn push_front(&mut self, value: T) -> Result<(), T> {
+    /// Puts `value` before the first for which `later` is true, or after all; or gives it back when
+    /// there is no room. It costs as many steps as there are before it.
+    pub fn push_before(&mut self, value: T, mut later: impl FnMut(&T) -> bool) -> Result<(), T> {
         if self.len >= self.places.len() {
             return Err(value);
         }
+        // A free place before all, to which those move up that stay before the new one.
         self.first = match self.first.checked_sub(1) {
             Some(before) => before,
             None => self.places.len().saturating_sub(1),
         };
-        match self.place(0) {
+        let mut free = 0;
+        for next in 1..=self.len {
+            let Some(stays) = self
+                .place(next)
+                .and_then(|place| place.take_if(|value| !later(value)))
+            else {
+                break;
+            };
+            if let Some(place) = self.place(free) {
+                *place = Some(stays);
+            }
+            free = next;
+        }
+        match self.place(free) {
             Some(place) => *place = Some(value),
             None => return Err(value),
         }
@@ -124,18 +139,23 @@ mod tests {
             let mut ring = Ring::<StdHeap, u8>::new(room).unwrap();
             let mut model = VecDeque::new();
             for step in steps {
-                match step % 4 {
-                    0 | 1 if model.len() < room => {
+                match step % 8 {
+                    7 => {
+                        ring.retain(|value| value % 3 > 0);
+                        model.retain(|value| value % 3 > 0);
+                    }
+                    0 | 1 | 4 | 5 if model.len() < room => {
                         ring.push(step).unwrap();
                         model.push_back(step);
                     }
-                    2 if model.len() < room => {
-                        ring.push_front(step).unwrap();
-                        model.push_front(step);
+                    2 | 6 if model.len() < room => {
+                        ring.push_before(step, |value| *value > step).unwrap();
+                        let at = model.iter().position(|value| *value > step);
+                        model.insert(at.unwrap_or(model.len()), step);
                     }
-                    0..=2 => {
+                    0..=2 | 4..=6 => {
                         prop_assert_eq!(ring.push(step), Err(step));
-                        prop_assert_eq!(ring.push_front(step), Err(step));
+                        prop_assert_eq!(ring.push_before(step, |_| true), Err(step));
                     }
                     _ => prop_assert_eq!(ring.pop(), model.pop_front()),
                 }

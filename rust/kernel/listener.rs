@@ -439,8 +439,17 @@ impl<D: Dispatcher> Core<D> {
         let mut again = u64::MAX;
         let mut grace = None;
         // First, because who is in the queue is in the accept queue already.
-        let mut queue = mem::replace(&mut self.queue.lock().first, ptr::null_mut());
+        let mut last = mem::replace(&mut self.queue.lock().first, ptr::null_mut());
         self.accept();
+        // Who came last is first there.
+        let mut queue = ptr::null_mut();
+        while !last.is_null() {
+            // SAFETY: The list is ours since it was taken, and so are its children's links.
+            let link = unsafe { (*last).queue_next.get() };
+            // SAFETY: As above.
+            let before = unsafe { mem::replace(&mut *link, queue) };
+            queue = mem::replace(&mut last, before);
+        }
         while !queue.is_null() {
             // SAFETY: The queue owns a reference to each of its children.
             let child = unsafe { Arc::from_raw(queue) };

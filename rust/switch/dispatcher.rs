@@ -65,6 +65,7 @@ use crate::{
     pool::{
         Choice,
         Pool,
+        Wait,
         Waiting, //
     },
     refusal::Speaks,
@@ -85,8 +86,8 @@ pub(crate) struct Service {
 /// What is known of a request while it arrives, or waits.
 pub(crate) struct Reading {
     parser: Parser,
-    /// Since when the request waits for a server, milliseconds since boot.
-    queued_ms: Option<u64>,
+    /// How the request waits for a server.
+    wait: Option<Wait>,
 }
 
 enum Parser {
@@ -150,12 +151,12 @@ impl Service {
         &self,
         stream: Stream<'_, Self>,
         message: Message<'_>,
-        queued_ms: &mut Option<u64>,
+        wait: &mut Option<Wait>,
     ) -> Outcome {
         let switch = &*self.switch;
         let speaks = message.speaks();
         let now = now_ms();
-        if queued_ms.is_none() {
+        if wait.is_none() {
             switch.count(match speaks {
                 Speaks::Http => Counter::Requests,
                 Speaks::Http2 => Counter::Prefaces,
@@ -166,15 +167,17 @@ impl Service {
         let cluster = switch.cluster.read(&guard);
         let snapshot = stream.snapshot();
         let chosen = with_request(&stream, message, snapshot.client.ip, |request| {
-            self.choose(cluster, &guard, message, request, queued_ms.is_some(), now)
+            self.choose(cluster, &guard, message, request, wait.is_none(), now)
         });
         let (server, pool, class) = match chosen {
             Some(Choice::Server(server, pool, class)) => (server, pool, class),
-            Some(Choice::Full(pool)) => {
-                return self.wait(stream, speaks, &pool, &guard, queued_ms, now)
+            Some(Choice::Full(pool)) => return self.wait(stream, speaks, pool, &guard, wait, now),
+            Some(Choice::None) | None => {
+                *wait = None;
+                return self.refuse(speaks, 503);
             }
-            Some(Choice::None) | None => return self.refuse(speaks, 503),
         };
+        *wait = None;
         self.hand_over(stream, message, &snapshot, server, pool, class, now)
     }
 
@@ -185,7 +188,7 @@ impl Service {
         guard: &rcu::Guard,
         message: Message<'_>,
         mut request: Request<'_>,
-        called: bool,
+        new: bool,
         now: u64,
     ) -> Choice {
         let Some(target) = self.target(cluster, message, &request) else {
@@ -194,12 +197,8 @@ impl Service {
         let Some(pool) = cluster.pool(target.pool) else {
             return Choice::None;
         };
-        if pool.waiting() > 0 && !called {
-            // Others were first.
-            return Choice::Full(pool.clone());
-        }
         request.class = target.class;
-        pool.choose(guard, |policy| policy.classify(&request), &[], now)
+        pool.choose(guard, |policy| policy.classify(&request), &[], new, now)
     }
 
     /// The pool that a request is for.
@@ -227,14 +226,15 @@ impl Service {
         &self,
         stream: Stream<'_, Self>,
         speaks: Speaks,
-        pool: &Arc<Pool>,
+        pool: Arc<Pool>,
         guard: &rcu::Guard,
-        queued_ms: &mut Option<u64>,
+        wait: &mut Option<Wait>,
         now: u64,
     ) -> Outcome {
         let switch = &*self.switch;
-        let again = queued_ms.is_some();
-        let since_ms = *queued_ms.get_or_insert(now);
+        let before = wait.take();
+        let again = before.is_some();
+        let since_ms = before.as_ref().map_or(now, |before| before.since_ms);
         let timeout_ms = pool.roster.read(guard).queue_timeout_ms;
         if now.saturating_sub(since_ms) >= u64::from(timeout_ms) {
             switch.count(Counter::QueueTimeouts);
@@ -244,8 +244,11 @@ impl Service {
             turn: stream.queue(QUEUED_MAX),
             since_ms,
         };
+        // Before it can be called; it is, under the socket's lock.
+        *wait = Some(Wait::new(pool.clone(), since_ms));
         if let Err(waiting) = pool.enqueue(waiting, again) {
             waiting.turn.cancel();
+            *wait = None;
             switch.count(Counter::QueueFull);
             return self.refuse(speaks, 503);
         }
@@ -442,7 +445,7 @@ impl Dispatcher for Service {
                 Protocol::Http => Parser::Http(http::Parser::new(limit)),
                 Protocol::Tls => Parser::Tls(tls::Parser::new(limit)),
             },
-            queued_ms: None,
+            wait: None,
         }
     }
 
@@ -472,7 +475,7 @@ impl Dispatcher for Service {
                 };
                 match message {
                     Some(Message::Http2) if !self.takes_http2() => self.refuse(Speaks::Http2, 505),
-                    Some(message) => self.dispatch(stream, message, &mut reading.queued_ms),
+                    Some(message) => self.dispatch(stream, message, &mut reading.wait),
                     None => self.refuse(Speaks::Http, 400),
                 }
             }
@@ -496,9 +499,7 @@ impl Dispatcher for Service {
                     }
                 }
                 match parser.hello() {
-                    Some(hello) => {
-                        self.dispatch(stream, Message::Tls(hello), &mut reading.queued_ms)
-                    }
+                    Some(hello) => self.dispatch(stream, Message::Tls(hello), &mut reading.wait),
                     None => Outcome::Close,
                 }
             }

@@ -178,6 +178,26 @@ pub(crate) struct Waiting {
     pub(crate) since_ms: u64,
 }
 
+/// What a request keeps of its waiting for a server of a pool, until that is decided.
+pub(crate) struct Wait {
+    pub(crate) pool: Arc<Pool>,
+    /// Since when, milliseconds since boot.
+    pub(crate) since_ms: u64,
+}
+
+impl Wait {
+    pub(crate) fn new(pool: Arc<Pool>, since_ms: u64) -> Self {
+        pool.undecided.fetch_add(1, Relaxed);
+        Self { pool, since_ms }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.pool.undecided.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Requests that wait.
 pub(crate) type Queue = Ring<ProcessHeap, Waiting>;
 
@@ -190,6 +210,8 @@ pub(crate) struct Pool {
     stale: Atomic<bool>,
     /// How many requests wait, for those who need not know exactly.
     waiting: Atomic<u32>,
+    /// How many wait, or have been called and are about to choose a server: see [`Wait`].
+    undecided: Atomic<u32>,
     #[pin]
     queue: SpinLockBh<Queue>,
     /// Rosters that readers may still have.
@@ -210,6 +232,7 @@ impl Pool {
                 roster <- RcuBox::new(roster),
                 stale: Atomic::new(false),
                 waiting: Atomic::new(0),
+                undecided: Atomic::new(0),
                 queue <- SpinLockBh::new(Queue::none()),
                 retired <- new_mutex!(KVec::new()),
                 nobody <- new_mutex!(Some(last)),
@@ -233,16 +256,21 @@ impl Pool {
     // --- the choice (any context) ---------------------------------------------------------------
 
     /// Chooses a server for a request that was not offered to those `tried`, here or in a backup
-    /// pool. `classify` tells what the request means to a policy.
+    /// pool. `classify` tells what the request means to a policy. One that is `new` finds a pool full
+    /// while others wait for it, who were first.
     pub(crate) fn choose(
         self: &Arc<Self>,
         rcu: &rcu::Guard,
         mut classify: impl FnMut(&policy::Any<ProcessHeap>) -> Class,
         tried: &[Arc<Server>],
+        new: bool,
         now_ms: u64,
     ) -> Choice {
         let mut pool = self;
         for _ in 0..=BACKUPS {
+            if new && pool.undecided.load(Relaxed) > 0 {
+                return Choice::Full(pool.clone());
+            }
             let roster = pool.roster.read(rcu);
             let class = classify(&roster.policy);
             for _ in 0..RACES {
@@ -286,12 +314,13 @@ impl Pool {
         self.waiting.load(Relaxed)
     }
 
-    /// Lets a request wait: behind all others, or before them if it has waited already. Gives it
-    /// back when there is no room.
+    /// Lets a request wait: behind all others, or if it has waited already, before those that have
+    /// come later. Gives it back when there is no room.
     pub(crate) fn enqueue(&self, waiting: Waiting, again: bool) -> Result<(), Waiting> {
         let mut queue = self.queue.lock();
         let result = if again {
-            queue.push_front(waiting)
+            let since_ms = waiting.since_ms;
+            queue.push_before(waiting, |other| other.since_ms >= since_ms)
         } else {
             queue.push(waiting)
         };

@@ -372,7 +372,9 @@ impl Switch {
                 return Some(Next::Answer(last));
             }
             let class = pending.class;
-            let chosen = pending.pool.choose(&guard, |_| class, &pending.tried, now);
+            let chosen = pending
+                .pool
+                .choose(&guard, |_| class, &pending.tried, false, now);
             // When all others are full, the request does not wait again.
             let Choice::Server(server, pool, class) = chosen else {
                 return Some(Next::Answer(last));
