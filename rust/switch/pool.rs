@@ -286,10 +286,10 @@ impl Pool {
                     None => break,
                 }
             }
+            // One that is open was full when the policy looked, even if it is not any more; or it has
+            // just come back, and the policy does not know yet.
             let full = |server: &Arc<Server>| {
-                server.is_open()
-                    && server.room() == 0
-                    && !tried.iter().any(|tried| Arc::ptr_eq(tried, server))
+                server.is_open() && !tried.iter().any(|tried| Arc::ptr_eq(tried, server))
             };
             if roster.servers().any(full) {
                 return Choice::Full(pool.clone());
