@@ -596,3 +596,33 @@ fn many_lines_are_read_fast() {
     assert_eq!(last, Some(PoolId::new(99 % 7)));
     check_round_trip(text.as_bytes(), &config);
 }
+
+/// What the README shows as configuration is one: first the text that is written, then what more it
+/// could say. The policies' page has an example for each.
+#[test]
+fn the_documents_show_configurations() {
+    let readme = include_str!("../../../README.md");
+    let (_, text) = readme
+        .split_once("config <<END\n")
+        .expect("a text to write");
+    let (first, rest) = text.split_once("    END\n").expect("its end");
+    let (_, more) = rest
+        .split_once("configuration can say:\n\n")
+        .expect("what more");
+    let (more, _) = more.split_once("\n\n").expect("its end");
+    let text = format!("{first}{more}\n");
+    assert!(text.lines().count() > 12);
+    Config::parse(text.as_bytes()).expect("the README's configuration");
+
+    let page = include_str!("../../../docs/policies.md");
+    let mut shown = 0;
+    for line in page
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("pool "))
+    {
+        Config::parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+        shown += 1;
+    }
+    assert!(shown >= 9, "{shown} examples");
+}
