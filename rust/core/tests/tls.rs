@@ -95,7 +95,7 @@ fn fragments(stream: &[u8]) -> Vec<u8> {
     let mut fragments = Vec::new();
     let mut rest = stream;
     while let Some((header, after)) = rest.split_first_chunk::<5>() {
-        let length = usize::from(header[3]) << 8 | usize::from(header[4]);
+        let length = (usize::from(header[3]) << 8) | usize::from(header[4]);
         let (fragment, after) = after.split_at(length.min(after.len()));
         fragments.extend(fragment);
         rest = after;
@@ -107,7 +107,7 @@ fn fragments(stream: &[u8]) -> Vec<u8> {
 fn is_cut_off(stream: &[u8]) -> bool {
     let mut rest = stream;
     while let Some((header, after)) = rest.split_first_chunk::<5>() {
-        let length = usize::from(header[3]) << 8 | usize::from(header[4]);
+        let length = (usize::from(header[3]) << 8) | usize::from(header[4]);
         match after.get(length..) {
             Some(after) => rest = after,
             None => return true,
@@ -137,7 +137,7 @@ fn take_apart(message: &[u8]) -> Option<Found> {
     let mut rest = hello.ext.unwrap_or_default();
     while let Some((header, _)) = rest.split_first_chunk::<4>() {
         let [kind, length] =
-            [0, 2].map(|at| usize::from(header[at]) << 8 | usize::from(header[at + 1]));
+            [0, 2].map(|at| (usize::from(header[at]) << 8) | usize::from(header[at + 1]));
         let (extension, after) = rest.split_at_checked(4 + length)?;
         rest = after;
         // Others may have any content, and `tls-parser` expects more of some than they have.
