@@ -147,7 +147,7 @@ configure both <<-CONF
 	server s1 pool web address 127.0.0.1:80
 	service web address 127.0.0.2:80 pool web
 CONF
-finds() { on both cat $1 | grep -q "$2"; }
+finds() { on both grep -q "$2" "$1"; }
 wait_for 20 finds /proc/net/thop_switch/servers "DOWN.* no listener" || {
 	on both cat /proc/net/thop_switch/servers
 	fail "the server beside the switch"

@@ -59,6 +59,7 @@ server_is() {
 state_of() { server_is "$1" state reason; }
 wait_state() {
 	local state end=$((${EPOCHREALTIME/./} + 20000000))
+	# shellcheck disable=SC2053 # It is a pattern.
 	until state=$(state_of "$1"); [[ $state == $2 ]]; do
 		[ "${EPOCHREALTIME/./}" -lt $end ] || fail "server $1 is '$state', not '$2'"
 		sleep 0.05

@@ -5,6 +5,7 @@ For the test cases, which say `PYTHONPATH=$TOOLS python3`. Addresses come from t
 where lib.sh puts them.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -148,7 +149,16 @@ class Client(Http):
             self.connect()
 
     def connect(self):
-        self.socket.connect(self.to)
+        end = time.monotonic() + 10
+        while True:
+            try:
+                self.socket.connect(self.to)
+                break
+            except OSError as error:
+                # The connection that had this port before waits for the acknowledgement of its FIN.
+                if error.errno != errno.EADDRNOTAVAIL or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
         self.port = self.socket.getsockname()[1]
 
     def send(self, data):
