@@ -23,8 +23,8 @@ use thop_core::{
     },
     config::{
         self,
-        PoolId,
-        Protocol, //
+        Protocol,
+        Target, //
     },
     flow::Flow,
     http,
@@ -133,12 +133,6 @@ impl Message<'_> {
     }
 }
 
-/// Where a request goes.
-struct Target {
-    pool: PoolId,
-    class: u16,
-}
-
 impl Service {
     /// Something of this service's configuration, or what holds when it has none any more.
     fn configured<R>(&self, f: impl FnOnce(&config::Service) -> R) -> Option<R> {
@@ -222,13 +216,7 @@ impl Service {
         }
         match message {
             Message::Http2 => service.h2_pool.map(|pool| Target { pool, class: 0 }),
-            Message::Http(_) | Message::Tls(_) => {
-                let target = cluster.config.route(id, request)?;
-                Some(Target {
-                    pool: target.pool,
-                    class: target.class,
-                })
-            }
+            Message::Http(_) | Message::Tls(_) => cluster.config.route(id, request),
         }
     }
 
@@ -268,7 +256,7 @@ impl Service {
         }
         // A server may have become free just before the request was in the queue, where whoever
         // freed it did not find it; the worker looks.
-        switch.worker.kick_in(1);
+        switch.monitor_in(1);
         Outcome::Queued
     }
 

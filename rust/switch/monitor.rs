@@ -55,9 +55,37 @@ const TIDY_MS: u64 = 50;
 const SPREAD: u64 = 16;
 
 impl Switch {
-    /// Asks servers, notices silence, tells policies of changes, and calls those who wait. Returns
-    /// after how many milliseconds there is more to do; `None` if there is nothing. Process context.
+    /// Has the load monitor look at all pools within `ms` milliseconds. Any context.
+    pub(crate) fn monitor_in(&self, ms: u32) {
+        let due = now_ms() + u64::from(ms);
+        // Two CPUs that pass each other here may leave the later of their times standing: they want
+        // it soon, both.
+        if due < self.monitor_ms.load(Relaxed) {
+            self.monitor_ms.store(due, Relaxed);
+        }
+        self.worker.kick_in(ms);
+    }
+
+    /// Looks at all pools if that is due: the worker runs far more often, for handoffs. Returns after
+    /// how many milliseconds it will be due; `None` if there is nothing. Process context.
     pub(crate) fn monitor(&self) -> Option<u64> {
+        let now = now_ms();
+        if now >= self.monitor_ms.load(Relaxed) {
+            // Before anything is looked at, so that what comes meanwhile is not missed.
+            self.monitor_ms.store(u64::MAX, Relaxed);
+            if let Some(ms) = self.look_at_pools() {
+                self.monitor_in(ms.min(u64::from(u32::MAX)) as u32);
+            }
+        }
+        match self.monitor_ms.load(Relaxed) {
+            u64::MAX => None,
+            due => Some(due.saturating_sub(now)),
+        }
+    }
+
+    /// Asks servers, notices silence, tells policies of changes, and calls those who wait. Returns
+    /// after how many milliseconds there is more to do; `None` if there is nothing.
+    fn look_at_pools(&self) -> Option<u64> {
         let cluster = self.cluster.write();
         let mut next: Option<u64> = None;
         let mut sooner = |ms: u64| next = Some(next.map_or(ms, |next| next.min(ms)));
@@ -171,8 +199,9 @@ impl Switch {
         self.count(Counter::Loads);
         if server.booted(load.boot).1 {
             self.began_anew();
-        } else if changed {
-            self.worker.kick();
+        }
+        if changed {
+            self.monitor_in(0);
         }
     }
 
@@ -190,7 +219,7 @@ impl Switch {
         let guard = rcu::read_lock();
         let checks = server.pool.roster.read(&guard).checks;
         if server.with_health(|health| health.refused(reason, &checks, now_ms())) {
-            self.worker.kick();
+            self.monitor_in(0);
         }
     }
 
@@ -233,7 +262,7 @@ impl Switch {
             }
         }
         drop(cluster);
-        self.worker.kick();
+        self.monitor_in(0);
         Ok(())
     }
 }

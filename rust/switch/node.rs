@@ -156,7 +156,7 @@ impl Node {
         }
         drop(listeners);
         // New servers are asked at once.
-        self.switch.worker.kick();
+        self.switch.monitor_in(0);
         // These wait for readers.
         drop(retired);
         drop(gone);

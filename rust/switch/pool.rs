@@ -46,7 +46,8 @@ use thop_kernel::{
     sync::{
         RcuBox,
         Retired,
-        SpinLockBh, //
+        SpinLockBh,
+        Writer, //
     }, //
 };
 
@@ -331,25 +332,21 @@ impl Pool {
     /// Lets a request wait: behind all others, or if it has waited already, before those that have
     /// come later. Gives it back when there is no room.
     pub(crate) fn enqueue(&self, waiting: Waiting, again: bool) -> Result<(), Waiting> {
-        let mut queue = self.queue.lock();
-        let result = if again {
-            let since_ms = waiting.since_ms;
-            queue.push_before(waiting, |other| other.since_ms >= since_ms)
-        } else {
-            queue.push(waiting)
-        };
-        self.waiting.store(queue.len() as u32, Relaxed);
-        result
+        let since_ms = waiting.since_ms;
+        self.with_queue(|queue| {
+            if again {
+                queue.push_before(waiting, |other| other.since_ms >= since_ms)
+            } else {
+                queue.push(waiting)
+            }
+        })
     }
 
     /// Calls the first that still waits. `false` if there is none.
     pub(crate) fn call(&self) -> bool {
         loop {
-            let mut queue = self.queue.lock();
-            let first = queue.pop();
-            self.waiting.store(queue.len() as u32, Relaxed);
-            drop(queue);
-            match first {
+            // Called without the lock.
+            match self.with_queue(Queue::pop) {
                 None => return false,
                 Some(first) => {
                     if first.turn.call() {
@@ -383,15 +380,15 @@ impl Pool {
         }
         let timeout_ms = u64::from(roster.queue_timeout_ms);
         loop {
-            let mut queue = self.queue.lock();
-            let late = queue
-                .first()
-                .is_some_and(|first| now_ms.saturating_sub(first.since_ms) >= timeout_ms);
-            let first = if late { queue.pop() } else { None };
-            self.waiting.store(queue.len() as u32, Relaxed);
-            drop(queue);
-            match first {
-                Some(first) => _ = first.turn.call(),
+            let late = self.with_queue(|queue| {
+                let waited_ms = now_ms.saturating_sub(queue.first()?.since_ms);
+                if waited_ms < timeout_ms {
+                    return None;
+                }
+                queue.pop()
+            });
+            match late {
+                Some(late) => _ = late.turn.call(),
                 None => return,
             }
         }
@@ -399,12 +396,20 @@ impl Pool {
 
     /// When the queue is full, those whose clients have given up make room. Else they do no harm.
     fn forget_ended(&self) {
+        self.with_queue(|queue| {
+            if queue.len() == queue.room() {
+                // Nothing comes of dropping those.
+                queue.retain(|waiting| !waiting.turn.is_over());
+            }
+        });
+    }
+
+    /// Changes the queue, under its lock: nobody may be called there.
+    fn with_queue<R>(&self, f: impl FnOnce(&mut Queue) -> R) -> R {
         let mut queue = self.queue.lock();
-        if queue.len() == queue.room() {
-            // Nothing comes of dropping those.
-            queue.retain(|waiting| !waiting.turn.is_over());
-            self.waiting.store(queue.len() as u32, Relaxed);
-        }
+        let result = f(&mut queue);
+        self.waiting.store(queue.len() as u32, Relaxed);
+        result
     }
 
     // --- changes (process context, but for the first) -------------------------------------------
@@ -421,7 +426,10 @@ impl Pool {
 
     /// Gives the pool another roster.
     pub(crate) fn replace(&self, roster: KBox<Roster>) {
-        let current = self.roster.write();
+        self.exchange(self.roster.write(), roster);
+    }
+
+    fn exchange(&self, current: Writer<'_, Roster>, roster: KBox<Roster>) {
         let other = current.policy.kind() != roster.policy.kind();
         let mut retired = current.retire(roster);
         if other {
@@ -456,8 +464,7 @@ impl Pool {
             backup: current.backup.clone(),
         };
         let roster = KBox::new(roster, GFP_KERNEL)?;
-        let retired = current.retire(roster);
-        let _ = self.retired.lock().push(retired, GFP_KERNEL);
+        self.exchange(current, roster);
         Ok(())
     }
 
@@ -477,15 +484,15 @@ impl Pool {
 
     /// Gives those who wait another queue; who finds no place in it is called.
     pub(crate) fn set_queue(&self, new: Queue) {
-        let mut queue = self.queue.lock();
-        let mut old = core::mem::replace(&mut *queue, new);
-        let mut left = None;
-        while left.is_none() {
-            let Some(waiting) = old.pop() else { break };
-            left = queue.push(waiting).err();
-        }
-        self.waiting.store(queue.len() as u32, Relaxed);
-        drop(queue);
+        let (mut old, mut left) = self.with_queue(|queue| {
+            let mut old = core::mem::replace(queue, new);
+            let mut left = None;
+            while left.is_none() {
+                let Some(waiting) = old.pop() else { break };
+                left = queue.push(waiting).err();
+            }
+            (old, left)
+        });
         while let Some(waiting) = left {
             waiting.turn.call();
             left = old.pop();

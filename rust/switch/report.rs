@@ -202,7 +202,7 @@ fn show_servers(node: &Node, record: u64, text: &mut Text<'_>) {
         return;
     };
     for (server_entry, server) in cluster.pool_servers(id) {
-        let health = *server.health.lock();
+        let health = server.health();
         let (state, reason, since_ms) = health.state();
         let report = &server.report;
         let _ = write!(

@@ -79,7 +79,7 @@ pub(crate) struct Server {
     /// See [`Health::is_worth_a_try()`].
     worth_a_try: Atomic<bool>,
     #[pin]
-    pub(crate) health: SpinLockBh<Health>,
+    health: SpinLockBh<Health>,
 
     /// Which of its lives this is, as far as this switch has noticed.
     life: Atomic<u32>,
@@ -284,7 +284,7 @@ impl Server {
     }
 
     /// Makes what requests look at agree with its health, which is locked.
-    pub(crate) fn settle(&self, health: &Health) {
+    fn settle(&self, health: &Health) {
         let state = health.state().0;
         self.open.store(state == State::Up, Relaxed);
         self.reachable

@@ -138,6 +138,8 @@ pub(crate) struct Switch {
     /// Whether servers have lost connections that are still in the table.
     pub(crate) purge: Atomic<bool>,
     swept_ms: Atomic<u64>,
+    /// When the load monitor has something to do, milliseconds since boot; `u64::MAX`: never.
+    pub(crate) monitor_ms: Atomic<u64>,
     #[pin]
     agenda: [SpinLockBh<Agenda>; SHARDS],
     #[pin]
@@ -173,6 +175,7 @@ impl Switch {
                 next_server: Atomic::new(1),
                 purge: Atomic::new(false),
                 swept_ms: Atomic::new(0),
+                monitor_ms: Atomic::new(u64::MAX),
                 agenda <- pin_init::pin_init_array_from_fn(|_| SpinLockBh::new(Agenda::new())),
                 worker <- Worker::new(),
             }),
