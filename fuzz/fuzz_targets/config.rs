@@ -6,56 +6,15 @@
 
 #![no_main]
 
-use std::ops::{Deref, DerefMut};
-
 use libfuzzer_sys::fuzz_target;
 use thop_core::{
     config::{self, ServiceId},
-    heap::{self, Heap, OutOfMemory},
+    heap::StdHeap,
     http::{Parser, Progress},
     request::Request,
 };
 
-struct FuzzHeap;
-
-struct FuzzList<T>(Vec<T>);
-
-impl Heap for FuzzHeap {
-    type List<T> = FuzzList<T>;
-}
-
-impl<T> Default for FuzzList<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Deref for FuzzList<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for FuzzList<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
-    }
-}
-
-impl<T> heap::List<T> for FuzzList<T> {
-    fn try_push(&mut self, value: T) -> Result<(), OutOfMemory> {
-        self.0.push(value);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-}
-
-type Config = config::Config<FuzzHeap>;
+type Config = config::Config<StdHeap>;
 
 fn complaint_is_plain(text: &[u8], error: config::Error) {
     let lines = text.split(|&octet| octet == b'\n').count();

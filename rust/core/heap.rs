@@ -27,17 +27,17 @@ pub trait Heap {
     type List<T>: List<T>;
 }
 
-/// The host's heap, for tests and user-space programs.
-#[cfg(test)]
+/// The host's heap, for tests, benchmarks and user-space programs.
+#[cfg(not(MODULE))]
 pub struct StdHeap;
 
-#[cfg(test)]
+#[cfg(not(MODULE))]
 impl Heap for StdHeap {
-    type List<T> = std::vec::Vec<T>;
+    type List<T> = alloc::vec::Vec<T>;
 }
 
-#[cfg(test)]
-impl<T> List<T> for std::vec::Vec<T> {
+#[cfg(not(MODULE))]
+impl<T> List<T> for alloc::vec::Vec<T> {
     fn try_push(&mut self, value: T) -> Result<(), OutOfMemory> {
         self.try_reserve(1).map_err(|_| OutOfMemory)?;
         self.push(value);
@@ -45,6 +45,6 @@ impl<T> List<T> for std::vec::Vec<T> {
     }
 
     fn pop(&mut self) -> Option<T> {
-        std::vec::Vec::pop(self)
+        alloc::vec::Vec::pop(self)
     }
 }

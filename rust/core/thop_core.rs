@@ -30,6 +30,9 @@
 #![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
 
+// For the host's heap; the kernel has its own.
+#[cfg(not(MODULE))]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 

@@ -24,13 +24,13 @@ use thop_core::{
 #[allow(dead_code)]
 mod pool;
 
-use pool::{Pool, TestHeap};
+use pool::{Pool, ScarceHeap};
 
 /// How many different requests there are. They are made beforehand.
 const REQUESTS: usize = 1024;
 
 /// A decision for each of the requests.
-fn decide(policy: &Any<TestHeap>, requests: &[Request<'_>], servers: &impl Servers) -> usize {
+fn decide(policy: &Any<ScarceHeap>, requests: &[Request<'_>], servers: &impl Servers) -> usize {
     let decision = |request| policy.select(policy.classify(request), servers);
     requests.iter().filter_map(decision).sum()
 }

@@ -10,56 +10,16 @@ use std::{
     fmt::Write,
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
-    ops::{Deref, DerefMut},
     time::{Duration, Instant},
 };
 use thop_core::{
     config::{self, ServiceId},
-    heap::{self, Heap, OutOfMemory},
+    heap::StdHeap,
     http::Parser,
     request::Request,
 };
 
-struct BenchHeap;
-
-struct BenchList<T>(Vec<T>);
-
-impl Heap for BenchHeap {
-    type List<T> = BenchList<T>;
-}
-
-impl<T> Default for BenchList<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Deref for BenchList<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for BenchList<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
-    }
-}
-
-impl<T> heap::List<T> for BenchList<T> {
-    fn try_push(&mut self, value: T) -> Result<(), OutOfMemory> {
-        self.0.push(value);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-}
-
-type Config = config::Config<BenchHeap>;
+type Config = config::Config<StdHeap>;
 
 const LOOKUPS: u32 = 64;
 

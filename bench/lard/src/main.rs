@@ -11,7 +11,6 @@
 //! costs are those of the simulation by which LARD was introduced (Pai et al., ASPLOS 1998, section
 //! 3.1), see [`server`].
 
-mod heap;
 mod plot;
 mod server;
 mod simulation;

@@ -7,7 +7,6 @@
 //! The first third of a trace fills the caches; it does not count.
 
 use crate::{
-    heap::HostHeap,
     server::{Server, Time},
     trace::Trace,
     Contender,
@@ -18,6 +17,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 use thop_core::{
+    heap::StdHeap,
     policy::{hash::mix, Any, Member, Servers, Setup},
     request::Request,
 };
@@ -75,7 +75,7 @@ impl Servers for View {
 
 struct Simulation<'a> {
     trace: &'a Trace,
-    policy: Any<HostHeap>,
+    policy: Any<StdHeap>,
     view: View,
     servers: Vec<Server>,
     /// What will happen, and when, at which server.

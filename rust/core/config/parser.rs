@@ -57,18 +57,16 @@ const ROUTE_KEYS: [&str; 13] = [
     "class",
     "pool",
 ];
-pub(super) const CONDITION_KEYS: [&str; 10] = [
-    "host",
-    "path",
-    "path-exact",
-    "path-suffix",
-    "method",
-    "header",
-    "cookie",
-    "query",
-    "client",
-    "alpn",
-];
+/// Those of them that are conditions: all but the service in front, and class and pool at the end.
+pub(super) const CONDITION_KEYS: [&str; 10] = {
+    let mut keys = [""; 10];
+    let mut at = 0;
+    while at < keys.len() {
+        keys[at] = ROUTE_KEYS[at + 1];
+        at += 1;
+    }
+    keys
+};
 const PROTOCOLS: [&str; 2] = [Protocol::Http.name(), Protocol::Tls.name()];
 
 /// The greatest number of options that a policy can have.

@@ -4,65 +4,19 @@
 
 use proptest::prelude::*;
 use std::{
-    cell::Cell,
     collections::{BTreeMap, BTreeSet},
-    ops::{Deref, DerefMut},
     time::{Duration, Instant},
 };
 use thop_core::{
     config::{self, PoolId, Reason, ServerId, ServiceId},
-    heap::{self, Heap, OutOfMemory},
     request::Request,
 };
 
-thread_local! {
-    /// How many more elements this thread's heap can take.
-    static ROOM: Cell<u64> = const { Cell::new(u64::MAX) };
-}
+mod scarce;
 
-/// A heap that can run out.
-struct TestHeap;
+use scarce::{ScarceHeap, ROOM};
 
-struct TestList<T>(Vec<T>);
-
-impl Heap for TestHeap {
-    type List<T> = TestList<T>;
-}
-
-impl<T> Default for TestList<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Deref for TestList<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for TestList<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
-    }
-}
-
-impl<T> heap::List<T> for TestList<T> {
-    fn try_push(&mut self, value: T) -> Result<(), OutOfMemory> {
-        let left = ROOM.get().checked_sub(1).ok_or(OutOfMemory)?;
-        ROOM.set(left);
-        self.0.push(value);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-}
-
-type Config = config::Config<TestHeap>;
+type Config = config::Config<ScarceHeap>;
 
 /// The pool for a request of which nothing but this matters.
 fn pool_for(config: &Config, id: ServiceId, host: Option<&[u8]>, path: &[u8]) -> Option<PoolId> {

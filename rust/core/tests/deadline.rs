@@ -2,63 +2,13 @@
 
 //! The queue of deadlines against a `BTreeMap`, on a heap that fails.
 
-use core::{
-    cell::Cell,
-    ops::{Deref, DerefMut},
-};
 use proptest::{collection::vec, prelude::*};
 use std::collections::BTreeMap;
-use thop_core::{
-    deadline::Deadlines,
-    heap::{Heap, List, OutOfMemory},
-};
+use thop_core::{deadline::Deadlines, heap::OutOfMemory};
 
-std::thread_local! {
-    /// Whether the next growth fails.
-    static EXHAUSTED: Cell<bool> = const { Cell::new(false) };
-}
+mod scarce;
 
-struct Scarce;
-
-struct ScarceList<T>(Vec<T>);
-
-impl<T> Default for ScarceList<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Deref for ScarceList<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for ScarceList<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
-    }
-}
-
-impl<T> List<T> for ScarceList<T> {
-    fn try_push(&mut self, value: T) -> Result<(), OutOfMemory> {
-        if EXHAUSTED.get() {
-            return Err(OutOfMemory);
-        }
-        self.0.push(value);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-}
-
-impl Heap for Scarce {
-    type List<T> = ScarceList<T>;
-}
+use scarce::{ScarceHeap, ROOM};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -81,7 +31,7 @@ proptest! {
 
     #[test]
     fn keys_come_when_they_are_due(steps in vec(step(), 0..200)) {
-        let mut queue = Deadlines::<Scarce, usize>::new();
+        let mut queue = Deadlines::<ScarceHeap, usize>::new();
         let mut model = BTreeMap::<u64, Vec<usize>>::new();
         for (key, step) in steps.into_iter().enumerate() {
             match step {
@@ -90,9 +40,9 @@ proptest! {
                     model.entry(due_ms).or_default().push(key);
                 }
                 Step::PushWithoutMemory(due_ms) => {
-                    EXHAUSTED.set(true);
+                    ROOM.set(0);
                     let pushed = queue.push(due_ms, key);
-                    EXHAUSTED.set(false);
+                    ROOM.set(u64::MAX);
                     prop_assert_eq!(pushed, Err(OutOfMemory));
                 }
                 Step::PopDue(now_ms) => match queue.pop_due(now_ms) {
@@ -120,7 +70,7 @@ proptest! {
 
     #[test]
     fn everything_comes_out_in_order(times in vec(any::<u16>(), 0..500)) {
-        let mut queue = Deadlines::<Scarce, u16>::default();
+        let mut queue = Deadlines::<ScarceHeap, u16>::default();
         for &time in &times {
             queue.push(u64::from(time), time).unwrap();
         }

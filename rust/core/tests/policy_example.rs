@@ -22,10 +22,10 @@ mod policy {
     pub const OPTIONS: &[Choice] = two::OPTIONS;
 }
 
-use pool::{Pool, TestHeap};
+use pool::{Pool, ScarceHeap};
 use thop_core::policy::{Class, Kind, Member, Policy as _, Setup};
 
-type Two = policy::two::TwoChoices<TestHeap>;
+type Two = policy::two::TwoChoices<ScarceHeap>;
 
 fn two(weights: &[u32], before: Option<&Two>) -> Two {
     let members: Vec<_> = weights

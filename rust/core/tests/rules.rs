@@ -8,58 +8,15 @@ use proptest::{
     prelude::*,
     sample::{select, Index},
 };
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    ops::{Deref, DerefMut},
-};
+use std::net::{IpAddr, Ipv4Addr};
 use thop_core::{
     config::{self, PoolId, ServiceId, Target},
-    heap::{self, Heap, OutOfMemory},
+    heap::StdHeap,
     http::{Parser, Progress},
     request::Request,
 };
 
-/// A heap that does not run out.
-struct TestHeap;
-
-struct TestList<T>(Vec<T>);
-
-impl Heap for TestHeap {
-    type List<T> = TestList<T>;
-}
-
-impl<T> Default for TestList<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Deref for TestList<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for TestList<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
-    }
-}
-
-impl<T> heap::List<T> for TestList<T> {
-    fn try_push(&mut self, value: T) -> Result<(), OutOfMemory> {
-        self.0.push(value);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-}
-
-type Config = config::Config<TestHeap>;
+type Config = config::Config<StdHeap>;
 
 /// A condition, as the test understands it.
 #[derive(Clone, Debug)]

@@ -2,65 +2,20 @@
 
 //! A pool whose state the tests decide.
 
-use std::{
-    cell::Cell,
-    net::{IpAddr, Ipv4Addr},
-    ops::{Deref, DerefMut},
-};
+use std::net::{IpAddr, Ipv4Addr};
 use thop_core::{
-    heap::{self, Heap, OutOfMemory},
+    heap::OutOfMemory,
     policy::{Any, Class, Kind, Member, Servers, Setup},
     request::Request,
 };
 
-thread_local! {
-    /// How many more elements this thread's heap can take.
-    pub static ROOM: Cell<u64> = const { Cell::new(u64::MAX) };
-}
+#[path = "../scarce/mod.rs"]
+mod scarce;
 
-/// A heap that can run out.
-pub struct TestHeap;
+#[allow(unused_imports)] // Not all who use pools let memory run out.
+pub use scarce::{ScarceHeap, ROOM};
 
-pub struct TestList<T>(Vec<T>);
-
-impl Heap for TestHeap {
-    type List<T> = TestList<T>;
-}
-
-impl<T> Default for TestList<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Deref for TestList<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for TestList<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
-    }
-}
-
-impl<T> heap::List<T> for TestList<T> {
-    fn try_push(&mut self, value: T) -> Result<(), OutOfMemory> {
-        let left = ROOM.get().checked_sub(1).ok_or(OutOfMemory)?;
-        ROOM.set(left);
-        self.0.push(value);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-}
-
-pub type Policy = Any<TestHeap>;
+pub type Policy = Any<ScarceHeap>;
 
 /// What is known of one server.
 #[derive(Clone, Debug)]
