@@ -190,6 +190,8 @@ over()
 held = holding(1)
 for c in queue(3):
     c.reset()
+    # So that the switch looks at the queue in between.
+    time.sleep(0.2)
 # Their places are free, before any connection has ended.
 wait_for(20, "the places of those who are gone", lambda: waiting() == 0)
 clients = queue(3)

@@ -120,6 +120,11 @@ pub trait Dispatcher: Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// A connection has ended while it was queued: see [`Stream::queue()`].
+    ///
+    /// Context as for [`Dispatcher::received()`].
+    fn ended(&self, progress: &mut Self::Progress);
+
     /// How long a request may take to arrive, milliseconds.
     fn timeout_ms(&self) -> u32;
 
@@ -360,6 +365,11 @@ impl<D: Dispatcher> Core<D> {
             phase::QUEUED | phase::CALLED => {
                 if state == bindings::TCP_CLOSE {
                     // Reset; nobody else changes the phase to DONE.
+                    // SAFETY: The socket's lock is held, and nobody but this function uses it.
+                    child
+                        .core
+                        .dispatcher
+                        .ended(unsafe { &mut *child.progress.get() });
                     Child::finish(child, phase::DONE);
                 }
                 return;

@@ -508,6 +508,10 @@ impl Dispatcher for Service {
         }
     }
 
+    fn ended(&self, reading: &mut Reading) {
+        reading.wait = None;
+    }
+
     fn timeout_ms(&self) -> u32 {
         self.configured(|service| service.head_timeout_ms)
             .unwrap_or(config::DEFAULT_HEAD_TIMEOUT_MS)

@@ -215,7 +215,8 @@ pub(crate) struct Pool {
     stale: Atomic<bool>,
     /// How many requests wait, for those who need not know exactly.
     waiting: Atomic<u32>,
-    /// How many wait, or have been called and are about to choose a server: see [`Wait`].
+    /// How many wait and have not ended, or have been called and are about to choose a server: see
+    /// [`Wait`].
     undecided: Atomic<u32>,
     #[pin]
     queue: SpinLockBh<Queue>,
@@ -394,10 +395,12 @@ impl Pool {
         }
     }
 
-    /// When the queue is full, those whose clients have given up make room. Else they do no harm.
+    /// Those whose clients have given up make room. All are looked at only if there is one such, as the
+    /// figures tell, or if the queue is full.
     fn forget_ended(&self) {
         self.with_queue(|queue| {
-            if queue.len() == queue.room() {
+            let ended = queue.len() as u32 > self.undecided.load(Relaxed);
+            if ended || queue.len() == queue.room() {
                 // Nothing comes of dropping those.
                 queue.retain(|waiting| !waiting.turn.is_over());
             }
