@@ -366,10 +366,8 @@ impl<D: Dispatcher> Core<D> {
                 if state == bindings::TCP_CLOSE {
                     // Reset; nobody else changes the phase to DONE.
                     // SAFETY: The socket's lock is held, and nobody but this function uses it.
-                    child
-                        .core
-                        .dispatcher
-                        .ended(unsafe { &mut *child.progress.get() });
+                    let progress = unsafe { &mut *child.progress.get() };
+                    child.core.dispatcher.ended(progress);
                     Child::finish(child, phase::DONE);
                 }
                 return;
