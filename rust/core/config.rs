@@ -118,6 +118,7 @@ pub(crate) mod text;
 mod value;
 mod write;
 
+pub(crate) use self::value::network_of;
 pub use self::{
     error::{Error, Kind, Range, Reason, Word},
     text::Name,

@@ -9,6 +9,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`addr`] | endpoints, connection keys, the XOR hash |
+//! | [`auth`] | keys, and which messages have come before |
 //! | [`checksum`] | the Internet checksum and its incremental update |
 //! | [`packet`] | IPv4 and TCP headers: reading, writing, rewriting |
 //! | [`http`] | the request head, incrementally |
@@ -37,6 +38,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod addr;
+pub mod auth;
 pub mod checksum;
 pub mod command;
 pub mod config;

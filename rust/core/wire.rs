@@ -49,8 +49,8 @@
 //! PING and LOAD, the messages of the load monitor, are about no handoff: [`Monitor`] has theirs.
 //!
 //! The checksum is the Internet checksum (RFC 1071) of the whole message. It finds accidents, not
-//! forgeries. Decoding judges the form only: whether an address makes sense here, and whether the
-//! sender may speak at all, is for the modules to say.
+//! forgeries: against these a message is [sealed](Seal). Decoding judges the form only: whether an
+//! address makes sense here, and whether the sender may speak at all, is for the modules to say.
 
 use crate::{
     addr::{
@@ -73,6 +73,7 @@ use octets::{
 mod error;
 mod monitor;
 mod octets;
+mod seal;
 
 pub use error::{
     DecodeError,
@@ -83,6 +84,17 @@ pub use monitor::{
     Monitor,
     Ping,
     CPU_FULL, //
+};
+
+pub use seal::{
+    header_ok,
+    is_sealed,
+    pseudo_header,
+    Mac,
+    Seal,
+    MAC_LEN,
+    SEALED,
+    SEAL_LEN, //
 };
 
 /// The version of the protocol spoken here.

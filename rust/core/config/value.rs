@@ -144,7 +144,7 @@ pub(super) fn pair_of<'t>(
 }
 
 /// An address, or a network: an address and how many of its bits count.
-pub(super) fn network_of(word: &[u8]) -> Result<Network, Reason> {
+pub(crate) fn network_of(word: &[u8]) -> Result<Network, Reason> {
     let bad = Reason::BadNetwork(Word::new(word));
     let mut parts = word.splitn(2, |&octet| octet == b'/');
     let address = str::from_utf8(parts.next().unwrap_or(&[])).map_err(|_| bad)?;

@@ -8,9 +8,9 @@ use thop_core::{
     addr::Endpoint,
     checksum::Sum,
     wire::{
-        checksum_ok, set_checksum, Body, DecodeError, DropReason, EncodeError, Handoff, Load,
-        Message, Monitor, Packet, Parties, Ping, TcpOptions, TcpState, CPU_FULL, MAX_FIXED,
-        MAX_LEN, MIN_LEN, MIN_MSS,
+        checksum_ok, header_ok, is_sealed, pseudo_header, set_checksum, Body, DecodeError,
+        DropReason, EncodeError, Handoff, Load, Message, Monitor, Packet, Parties, Ping, Seal,
+        TcpOptions, TcpState, CPU_FULL, MAX_FIXED, MAX_LEN, MIN_LEN, MIN_MSS, SEAL_LEN,
     },
 };
 
@@ -339,4 +339,85 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn a_seal_is_read_as_it_was_written(
+        key in 1u8..,
+        sender in 1u64..,
+        receiver: u64,
+        sequence: u64,
+        mac: [u8; 16],
+        len in 0usize..=MAX_LEN - SEAL_LEN,
+        bit in 0usize..8 * SEAL_LEN,
+    ) {
+        let seal = Seal { key, sender, receiver, sequence };
+        let mut header = seal.encode(len, &mac).unwrap();
+        let total = SEAL_LEN + len;
+        prop_assert!(is_sealed(&header) && header_ok(&header));
+        prop_assert_eq!(Seal::decode(&header, total), Ok((seal, mac)));
+        // Only together with what is covered.
+        let covered = seal.covered(len).unwrap();
+        prop_assert_eq!(&covered[4..32], &header[4..32]);
+        prop_assert_eq!((&covered[2..4], &covered[32..]), (&[0; 2][..], &[0; 16][..]));
+        // Neither longer nor shorter; and no message without a seal begins so.
+        prop_assert_eq!(Seal::decode(&header, total + 1), Err(DecodeError::Length));
+        prop_assert_eq!(Packet::decode(&header, total), Err(DecodeError::Opcode));
+        for cut in 0..SEAL_LEN {
+            prop_assert!(Seal::decode(&header[..cut], total).is_err());
+        }
+        header[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(!header_ok(&header));
+    }
+
+    #[test]
+    fn any_octets_are_a_seal_or_none(octets: Vec<u8>, total: u16) {
+        let _ = Seal::decode(&octets, octets.len());
+        let _ = Seal::decode(&octets, usize::from(total));
+    }
+}
+
+#[test]
+fn what_cannot_be_sealed() {
+    let seal = Seal {
+        key: 1,
+        sender: 1,
+        receiver: 0,
+        sequence: 0,
+    };
+    assert!(seal.covered(MAX_LEN - SEAL_LEN).is_ok());
+    assert_eq!(
+        seal.covered(MAX_LEN - SEAL_LEN + 1),
+        Err(EncodeError::Length)
+    );
+    assert_eq!(Seal { key: 0, ..seal }.covered(0), Err(EncodeError::Range));
+    assert_eq!(
+        Seal { sender: 0, ..seal }.covered(0),
+        Err(EncodeError::Range)
+    );
+    let mut header = seal.encode(0, &[0; 16]).unwrap();
+    header[5] = 0;
+    assert_eq!(Seal::decode(&header, SEAL_LEN), Err(DecodeError::Range));
+}
+
+#[test]
+fn the_mac_covers_who_speaks_to_whom() {
+    let (a, b): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+    let header = pseudo_header(a, b);
+    assert_eq!(
+        &header[..16],
+        "::ffff:192.0.2.1"
+            .parse::<std::net::Ipv6Addr>()
+            .unwrap()
+            .octets()
+    );
+    assert_eq!(
+        &header[16..],
+        "2001:db8::1"
+            .parse::<std::net::Ipv6Addr>()
+            .unwrap()
+            .octets()
+    );
+    assert_ne!(header, pseudo_header(b, a));
 }

@@ -23,7 +23,7 @@ pub(super) const HEADER: usize = 8;
 pub(super) struct Header {
     /// The operation code.
     pub(super) opcode: u16,
-    /// The octet that must be zero.
+    /// The id of a seal's key; of other messages the octet that must be zero.
     pub(super) reserved: u8,
 }
 
@@ -123,9 +123,20 @@ impl Writer<'_> {
     /// The header of a message of `length` octets. The checksum is zero.
     #[inline]
     pub(super) fn header(&mut self, opcode: u16, length: u16) -> Result<(), EncodeError> {
+        self.header_of_key(opcode, 0, length)
+    }
+
+    /// The same, of a seal: with the id of its key.
+    #[inline]
+    pub(super) fn header_of_key(
+        &mut self,
+        opcode: u16,
+        key: u8,
+        length: u16,
+    ) -> Result<(), EncodeError> {
         self.put(opcode.to_be_bytes())?;
         self.put([0; 2])?;
-        self.put([VERSION, 0])?;
+        self.put([VERSION, key])?;
         self.put(length.to_be_bytes())
     }
 
