@@ -79,6 +79,14 @@ module! {
             default: 253,
             description: "IP protocol number of THOP",
         },
+        insecure: u8 {
+            default: 0,
+            description: "1: work without keys, and believe anybody",
+        },
+        peers: u32 {
+            default: 4096,
+            description: "Most peers whose messages are told from repetitions, per network namespace",
+        },
     },
 }
 
@@ -101,7 +109,14 @@ impl kernel::Module for ThopSwitch {
                 idle_ms: thop_kernel::parameter(module_parameters::idle_ms.value()),
             },
             protocol: thop_kernel::parameter(module_parameters::protocol.value()),
+            insecure: thop_kernel::parameter(module_parameters::insecure.value()) != 0,
+            peers: thop_kernel::parameter(module_parameters::peers.value()),
         };
+        if parameters.insecure {
+            pr_notice!("insecure: without keys, whoever can send messages here is believed\n");
+        } else {
+            pr_notice!("nothing is done without a key: see /proc/net/thop_switch/auth\n");
+        }
         Ok(Self {
             _instances: Registration::new(Shared::new(parameters)?)?,
         })

@@ -76,11 +76,30 @@ mac() { on "$1" cat /sys/class/net/eth0/address; }
 
 # --- modules -----------------------------------------------------------------------------------
 
-# load_modules [SWITCH_ARGS [SERVER_ARGS]]: default: what --switch-args and --server-args say.
+# load_modules [SWITCH_ARGS [SERVER_ARGS]]: default: what --switch-args and --server-args say. Unless
+# that is insecure=1, a module gets a key in every node.
 load_modules() {
+	load_switch "$@" && load_server "${2-$SERVER_ARGS}"
+}
+load_switch() { load_with_key switch "${1-$SWITCH_ARGS}"; }
+load_server() { load_with_key server "${1-$SERVER_ARGS}"; }
+load_with_key() {
+	local n
 	# shellcheck disable=SC2086
-	insmod "$MODULES/thop-switch.ko" ${1-$SWITCH_ARGS} &&
-		insmod "$MODULES/thop-server.ko" ${2-$SERVER_ARGS}
+	insmod "$MODULES/thop-$1.ko" $2 || return
+	case " $2 " in *' insecure=1 '*) return ;; esac
+	for ((n = 0; n <= SERVERS; n++)); do
+		key | authorise "$([ $n = 0 ] && echo switch || echo "server$n")" "thop_$1" || return
+	done
+}
+
+# authorise NODE MODULE <TEXT: gives a module a text of keys and networks.
+authorise() { on "$1" dd bs=64k iflag=fullblock status=none of="/proc/net/$2/auth"; }
+
+# The key of this machine's nodes, as such a text.
+key() {
+	[ -s /run/key ] || od -vAn -N32 -tx1 /dev/urandom | tr -d ' \n' | sed 's/^/key 1 /; s/$/\n/' >/run/key
+	cat /run/key
 }
 
 loaded() { [ -d "/sys/module/$1" ]; }

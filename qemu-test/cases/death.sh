@@ -54,7 +54,7 @@ for signal in KILL TERM; do
 done
 
 step "NOTIFYCLS is lost for a while, and then repeated until it is acknowledged"
-drop server1 out "ip protocol 253 @th,0,16 3"
+drop server1 out "ip protocol 253 @th,384,16 3"
 py client <<'PY'
 from http_client import *
 
@@ -72,7 +72,7 @@ wait_for 40 tables_empty || {
 [ "$(stat_server 1 close_notices)" -gt "$(stat_server 1 closed)" ] || fail "no NOTIFYCLS was repeated"
 
 step "its acknowledgement is lost"
-drop server1 in "ip protocol 253 @th,0,16 5"
+drop server1 in "ip protocol 253 @th,384,16 5"
 fetch /1k >/dev/null
 sleep 0.5
 undrop server1
@@ -80,7 +80,7 @@ wait_for 40 tables_empty || fail "connections are left in the tables"
 
 step "dead elements age out, and elements of clients that vanish too"
 unload_module thop_switch
-insmod "$MODULES/thop-switch.ko" linger_ms=500 closed_ms=1500 idle_ms=3000
+load_switch "linger_ms=500 closed_ms=1500 idle_ms=3000"
 pool_of 1 | configure
 py client <<'PY'
 import subprocess
@@ -110,7 +110,7 @@ on client curl -sSN -m 60 "http://$VIP/slow/1m" -o got.1 2>/dev/null &
 download=$!
 wait_for 20 test -s got.1
 unload_module thop_server 20
-insmod "$MODULES/thop-server.ko" linger_ms=1000
+load_server linger_ms=1000
 status=0
 wait $download || status=$?
 case $status in 18 | 52 | 56) ;; *) fail "curl's exit status: $status" ;; esac

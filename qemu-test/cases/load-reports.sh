@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # What a server answers to PING: LOAD, with figures that are true.
-# run: --servers 2
+# run: --servers 2 --switch-args insecure=1 --server-args insecure=1
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
@@ -281,7 +281,7 @@ same "malformed messages" $(($(malformed) - before)) "$(cat sent)"
 
 step "another life of the module has another boot epoch, and begins at zero"
 unload_module thop_server
-insmod "$MODULES/thop-server.ko"
+load_server
 report >anew
 [ "$(stat_of LOAD boot <anew)" != "$boot" ] || fail "the boot epoch has survived"
 same "boot" "$(stat_of LOAD boot <anew)" "$(stat_server 1 boot)"

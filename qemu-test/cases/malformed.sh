@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # THOP messages that no peer of ours would send. They are counted, and harm nobody.
+# run: --switch-args insecure=1 --server-args insecure=1
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The load monitor and the life of modules: who has lost what, whose answers are believed, and that
 # checks end with what they belong to.
-# run: --timeout 240
+# run: --timeout 240 --switch-args insecure=1 --server-args insecure=1
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
@@ -41,7 +41,7 @@ drop server1 out "ip protocol 253"
 unload_module thop_server
 undrop server1
 restarts=$(stat_switch server_restarts)
-insmod "$MODULES/thop-server.ko"
+load_server
 restarted() { [ "$(stat_switch server_restarts)" = $((restarts + 3)) ]; }
 wait_for 20 restarted || fail "restarts: $restarts, and then $(stat_switch server_restarts)"
 purged() { [ "$(stat_switch purged)" -ge 2 ]; }
@@ -166,7 +166,7 @@ for ((i = 0; i < 20; i++)); do
 	pool_with "check-interval 20ms down-after 100ms"
 	[ $((i % 2)) = 0 ] || sleep 0.0$((i % 10))
 	unload_module thop_switch
-	insmod "$MODULES/thop-switch.ko"
+	load_switch
 done
 default_configuration | configure
 all_up

@@ -162,6 +162,6 @@ clients=$SPAWNED
 wait_for 30 test -e fifty
 unload_module thop_switch
 wait "$clients" || fail "the end of those who waited"
-insmod "$MODULES/thop-switch.ko"
+load_switch
 default_configuration | configure
 same_who 3 "1 200 server1,1 200 server2,1 200 server3"

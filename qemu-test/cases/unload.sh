@@ -54,14 +54,14 @@ ends_server() {
 	unload_module thop_server 20 || fail "rmmod thop_server with live connections"
 	broken "unloading the server's module"
 	wait_for 10 sockets_gone || { on server1 ss -tn; fail "adopted sockets have outlived the server's module"; }
-	insmod "$MODULES/thop-server.ko"
+	load_server
 }
 ends_switch() {
 	downloads
 	unload_module thop_switch 20 || fail "rmmod thop_switch with live connections"
 	broken "unloading the switch's module"
 	wait_for 10 sockets_gone || { on server1 ss -tn; fail "adopted sockets have outlived the switch's module"; }
-	insmod "$MODULES/thop-switch.ko"
+	load_switch
 	default_configuration | configure
 }
 

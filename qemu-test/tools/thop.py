@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""THOP messages, made by hand: rust/core/wire.rs has the format."""
+"""THOP messages, made by hand: rust/core/wire.rs has the format, rust/core/wire/seal.rs that of a seal."""
 
 import collections
+import hashlib
+import hmac
 import os
 import random
 import select
@@ -12,7 +14,7 @@ import time
 from raw_tcp import checksum, ip_packets
 
 PROTOCOL = 253
-CREATE, CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM, PING, LOAD = range(1, 11)
+CREATE, CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM, PING, LOAD, SEALED = range(1, 12)
 NAMES = "? CREATE CREATED NOTIFYCLS NOTIFYDROP CLOSEACK FORGET FORGOTTEN CONFIRM PING LOAD".split()
 WSCALE, SACK, TIMESTAMP, ECN, WITH_FIN = (1 << n for n in range(5))
 
@@ -132,3 +134,75 @@ class Tap:
             return (socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20]),
                     packet[ihl:length])
         return None
+
+
+# --- seals -------------------------------------------------------------------------------------
+
+# What stands in a seal.
+Seal = collections.namedtuple("Seal", "key sender receiver sequence mac")
+
+
+def key_of(text):
+    """(id, secret) of a line `key ID HEX`."""
+    _, ident, secret = text.split()[:3]
+    return int(ident), bytes.fromhex(secret)
+
+
+def code(secret, source, destination, header, message):
+    mapped = [b"\0" * 10 + b"\xff\xff" + socket.inet_aton(a) for a in (source, destination)]
+    plain = header[:2] + b"\0\0" + header[4:32] + b"\0" * 16
+    return hmac.new(secret, b"".join(mapped) + plain + message, hashlib.sha256).digest()[:16]
+
+
+def seal(secret, source, destination, message, seal):
+    """A message behind a seal. A `mac` of None becomes the right one."""
+    header = struct.pack("!HHBBHQQQ16s", SEALED, 0, 1, seal.key, 48 + len(message), seal.sender,
+                         seal.receiver, seal.sequence, seal.mac or b"\0" * 16)
+    if seal.mac is None:
+        header = header[:32] + code(secret, source, destination, header, message)
+    return repair(header) + message
+
+
+def repair(header):
+    """A seal's header with the right checksum."""
+    header = header[:2] + b"\0\0" + header[4:]
+    return header[:2] + struct.pack("!H", checksum(header)) + header[4:]
+
+
+def read_seal(data):
+    return Seal(data[5], *struct.unpack("!8xQQQ16s", data[:48]))
+
+
+class Peer:
+    """One who speaks from this node, to one other, as a switch would."""
+
+    def __init__(self, key, here, there):
+        self.key, self.secret = key
+        self.here, self.there = here, there
+        self.epoch, self.sequence, self.receiver = random.getrandbits(64) | 1, 0, 0
+
+    def sealed(self, message, **other):
+        self.sequence += 1
+        fields = dict(key=self.key, sender=self.epoch, receiver=self.receiver, sequence=self.sequence, mac=None)
+        return seal(self.secret, self.here, self.there, message, Seal(**{**fields, **other}))
+
+    def say(self, message, **other):
+        """Sends it and returns what was sent."""
+        data = self.sealed(message, **other)
+        send(self.there, data)
+        return data
+
+    def greet(self, tap, message):
+        """Learns the other's epoch, by a message that does not name it."""
+        self.receiver = 0
+        self.say(message)
+        while item := tap.next():
+            source, destination, data = item
+            if (source, destination, len(data)) == (self.there, self.here, 48):
+                mine = read_seal(data)
+                assert mine.receiver == self.epoch, "told to somebody else"
+                right = code(self.secret, source, destination, data[:48], b"")
+                assert mine.mac == right, "the epoch is told under another code"
+                self.receiver = mine.sender
+                return
+        raise SystemExit("FAIL: nobody tells its epoch")

@@ -9,7 +9,7 @@
 //!   it must name it. A message recorded before that names another, and is worth nothing.
 //! - A sender numbers its messages. The receiver keeps a [`Window`] for each epoch of a sender from
 //!   which it has believed a message, and takes each number once.
-//! - A sender that does not know the receiver's epoch is told by HELLO, and says it again.
+//! - A sender that does not know the receiver's epoch is told by EPOCH, and says it again.
 //! - A receiver that must forget a sender's window, as there are too many, draws a new epoch: all
 //!   that was said before is worth nothing again.
 //!

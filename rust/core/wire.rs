@@ -619,6 +619,32 @@ impl Packet {
     }
 }
 
+/// A side of THOP: who a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The switch.
+    Switch,
+    /// The server.
+    Server,
+}
+
+impl Side {
+    /// Whether a message that begins with these octets is for this side; `None` if its operation code
+    /// is not known.
+    #[inline]
+    pub fn hears(self, message: &[u8]) -> Option<bool> {
+        let opcode = u16::from_be_bytes(*message.first_chunk()?);
+        let hears = match opcode {
+            // CREATE, CLSACK, FORGET, CONFIRM.
+            1 | 5 | 6 | 8 | monitor::PING => Self::Server,
+            // CREATED, NOTIFYCLS, NOTIFYDROP, FORGOTTEN.
+            2 | 3 | 4 | 7 | monitor::LOAD => Self::Switch,
+            _ => return None,
+        };
+        Some(hears == self)
+    }
+}
+
 /// Stores the checksum of an encoded message.
 ///
 /// `whole` is the sum over all of the message, the request too, with the checksum field zero.

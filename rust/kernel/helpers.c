@@ -200,7 +200,7 @@ void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int
 
 struct sk_buff *thop_skb_alloc(unsigned int linear, unsigned int paged)
 {
-	const unsigned int room = LL_MAX_HEADER + sizeof(struct iphdr);
+	const unsigned int room = LL_MAX_HEADER + sizeof(struct iphdr) + THOP_SEAL_LEN;
 	struct sk_buff *skb;
 	int err;
 
@@ -213,6 +213,16 @@ struct sk_buff *thop_skb_alloc(unsigned int linear, unsigned int paged)
 	skb->data_len = paged;
 	skb->len += paged;
 	return skb;
+}
+
+unsigned int thop_skb_headroom(const struct sk_buff *skb)
+{
+	return skb_headroom(skb);
+}
+
+void *thop_skb_push(struct sk_buff *skb, unsigned int len)
+{
+	return skb_push(skb, len);
 }
 
 struct sk_buff *thop_skb_copy_head(struct sk_buff *skb)
@@ -245,6 +255,17 @@ struct dst_entry *thop_route_output(struct net *net, __be32 daddr)
 	return IS_ERR(rt) ? NULL : &rt->dst;
 }
 
+struct dst_entry *thop_route_between(struct net *net, u8 protocol, __be32 *saddr, __be32 daddr)
+{
+	struct flowi4 fl4 = { .daddr = daddr, .saddr = *saddr, .flowi4_proto = protocol };
+	struct rtable *rt = ip_route_output_key(net, &fl4);
+
+	if (IS_ERR(rt))
+		return NULL;
+	*saddr = fl4.saddr;
+	return &rt->dst;
+}
+
 void thop_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst)
 {
 	skb_dst_set(skb, dst);
@@ -260,17 +281,12 @@ int thop_dst_output(struct net *net, struct sk_buff *skb)
 	return dst_output(net, NULL, skb);
 }
 
-int thop_ip_send(struct net *net, struct sk_buff *skb, u8 protocol, __be32 saddr, __be32 daddr)
+int thop_ip_send(struct net *net, struct sk_buff *skb, struct dst_entry *dst, u8 protocol,
+		 __be32 saddr, __be32 daddr)
 {
-	struct flowi4 fl4 = { .daddr = daddr, .saddr = saddr, .flowi4_proto = protocol };
-	struct rtable *rt = ip_route_output_key(net, &fl4);
 	struct iphdr *iph;
 
-	if (IS_ERR(rt)) {
-		kfree_skb(skb);
-		return PTR_ERR(rt);
-	}
-	skb_dst_set(skb, &rt->dst);
+	skb_dst_set(skb, dst);
 	iph = skb_push(skb, sizeof(*iph));
 	skb_reset_network_header(skb);
 	skb_set_transport_header(skb, sizeof(*iph));
@@ -280,8 +296,8 @@ int thop_ip_send(struct net *net, struct sk_buff *skb, u8 protocol, __be32 saddr
 		.ihl = 5,
 		.ttl = IPDEFTTL,
 		.protocol = protocol,
-		.saddr = fl4.saddr,
-		.daddr = fl4.daddr,
+		.saddr = saddr,
+		.daddr = daddr,
 	};
 	skb->protocol = htons(ETH_P_IP);
 	/* A CREATE may be longer than a link's MTU: it goes in fragments. */
@@ -693,4 +709,26 @@ u64 thop_cpus_busy_ns(void)
 unsigned int thop_cpus_online(void)
 {
 	return num_online_cpus();
+}
+
+/* Keyed hashes, and secrets. */
+
+void thop_hmac_init(struct hmac_sha256_ctx *ctx, const struct hmac_sha256_key *key)
+{
+	hmac_sha256_init(ctx, key);
+}
+
+void thop_hmac_update(struct hmac_sha256_ctx *ctx, const u8 *data, size_t len)
+{
+	hmac_sha256_update(ctx, data, len);
+}
+
+bool thop_differs(const void *a, const void *b, size_t len)
+{
+	return crypto_memneq(a, b, len);
+}
+
+void thop_wipe(void *secret, size_t len)
+{
+	memzero_explicit(secret, len);
 }

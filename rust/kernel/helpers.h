@@ -6,6 +6,8 @@
 #ifndef THOP_HELPERS_H
 #define THOP_HELPERS_H
 
+#include <crypto/sha2.h>
+#include <crypto/utils.h>
 #include <linux/bottom_half.h>
 #include <linux/icmp.h>
 #include <linux/ip.h>
@@ -18,6 +20,7 @@
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 #include <linux/tcp.h>
 #include <linux/workqueue.h>
 #include <net/gso.h>
@@ -80,7 +83,12 @@ bool thop_skb_exceeds_mtu(const struct sk_buff *skb, unsigned int mtu);
 void thop_skb_detach(struct sk_buff *skb);
 void thop_skb_forget_dev(struct sk_buff *skb);
 void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int room);
+/* Length of a seal: thop_core::wire::SEAL_LEN. */
+#define THOP_SEAL_LEN 48
+/* With room in front for headers of lower layers, IP, and a seal. */
 struct sk_buff *thop_skb_alloc(unsigned int linear, unsigned int paged);
+unsigned int thop_skb_headroom(const struct sk_buff *skb);
+void *thop_skb_push(struct sk_buff *skb, unsigned int len);
 struct sk_buff *thop_skb_copy_head(struct sk_buff *skb);
 void thop_skb_free(struct sk_buff *skb);
 void thop_skb_consume(struct sk_buff *skb);
@@ -88,10 +96,14 @@ u32 thop_tcp_skb_seq(const struct sk_buff *skb);
 
 /* Routes and sending. */
 struct dst_entry *thop_route_output(struct net *net, __be32 daddr);
+/* For a protocol; an unspecified *saddr becomes the route's choice. */
+struct dst_entry *thop_route_between(struct net *net, u8 protocol, __be32 *saddr, __be32 daddr);
 void thop_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst);
 unsigned int thop_dst_mtu(const struct dst_entry *dst);
 int thop_dst_output(struct net *net, struct sk_buff *skb);
-int thop_ip_send(struct net *net, struct sk_buff *skb, u8 protocol, __be32 saddr, __be32 daddr);
+/* Takes over the route and the packet. */
+int thop_ip_send(struct net *net, struct sk_buff *skb, struct dst_entry *dst, u8 protocol,
+		 __be32 saddr, __be32 daddr);
 void thop_icmp_frag_needed(struct sk_buff *skb, u32 mtu);
 void thop_icmp_ttl_exceeded(struct sk_buff *skb);
 bool thop_route_local(struct sk_buff *skb, __be32 daddr);
@@ -190,5 +202,11 @@ unsigned int thop_reuseport_size(const struct sock_reuseport *group);
 const struct sock *thop_reuseport_member(const struct sock_reuseport *group, unsigned int index);
 u64 thop_cpus_busy_ns(void);
 unsigned int thop_cpus_online(void);
+
+/* Keyed hashes, and secrets. */
+void thop_hmac_init(struct hmac_sha256_ctx *ctx, const struct hmac_sha256_key *key);
+void thop_hmac_update(struct hmac_sha256_ctx *ctx, const u8 *data, size_t len);
+bool thop_differs(const void *a, const void *b, size_t len);
+void thop_wipe(void *secret, size_t len);
 
 #endif

@@ -7,11 +7,16 @@ use core::net::{
     Ipv4Addr, //
 };
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use thop_core::{
     packet::ipv4_destination,
     wire::{
         checksum_ok,
+        header_ok,
+        is_sealed,
         set_checksum,
         Body,
         DecodeError,
@@ -19,21 +24,42 @@ use thop_core::{
         Message,
         Monitor,
         Packet,
-        MAX_FIXED, //
+        Seal,
+        Side,
+        MAX_FIXED,
+        SEAL_LEN, //
     },
 };
 
 use crate::{
+    bindings,
+    gate::{
+        self,
+        Denied,
+        Gate, //
+    },
     instance::Namespace,
-    send,
+    send::{
+        self,
+        Path, //
+    },
     skb::SkBuff, //
 };
 
 /// The longest request that fits an IP datagram with its CREATE, octets.
-pub const MAX_REQUEST: usize = u16::MAX as usize - 60 - MAX_FIXED;
+pub const MAX_REQUEST: usize = u16::MAX as usize - 60 - SEAL_LEN - MAX_FIXED;
+
+// C leaves room for it.
+const _: () = assert!(SEAL_LEN == bindings::THOP_SEAL_LEN as usize);
 
 /// A message as it came.
 pub enum Incoming {
+    /// What we have sent was not believed, as it named an old epoch of this peer. Its new one is known
+    /// now.
+    Epoch {
+        /// Who sent it.
+        from: Ipv4Addr,
+    },
     /// About a handoff.
     Handoff(Received),
     /// Of the load monitor.
@@ -68,6 +94,17 @@ pub enum Malformed {
     Decode(DecodeError),
 }
 
+/// Why a packet of THOP's protocol is not for us to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is no message.
+    Malformed(Malformed),
+    /// It is not believed.
+    Denied(Denied),
+    /// It is for the other side, which may live in the same namespace.
+    Foreign,
+}
+
 impl Malformed {
     /// How many reasons there are.
     pub const COUNT: usize = DecodeError::COUNT + 1;
@@ -81,45 +118,162 @@ impl Malformed {
     }
 }
 
-/// Whether a received packet is of `protocol`. It begins with a linear IP header.
-#[inline]
-pub fn is_protocol(packet: &SkBuff, protocol: u8) -> bool {
-    matches!(ipv4_destination(packet.linear()), Some((_, p, _)) if p == protocol)
+/// The way of an instance's messages, in and out.
+pub struct Channel {
+    namespace: Namespace,
+    protocol: u8,
+    side: Side,
+    /// Who may speak.
+    pub gate: Arc<Gate>,
 }
 
-/// Reads the message in a received packet, which begins with its IP header.
-pub fn receive(packet: &mut SkBuff) -> Result<Incoming, Malformed> {
-    const SHORT: Malformed = Malformed::Decode(DecodeError::Short);
-
-    let head = packet.pull(20).ok_or(SHORT)?;
-    let header_len = usize::from(head.first().map_or(0, |b| b & 0xf)) * 4;
-    let address = |at: usize| {
-        head.get(at..at + 4)
-            .and_then(|a| <[u8; 4]>::try_from(a).ok())
-            .map(Ipv4Addr::from)
-    };
-    let (from, to) = address(12).zip(address(16)).ok_or(SHORT)?;
-    let total = (packet.len() as usize)
-        .checked_sub(header_len)
-        .ok_or(SHORT)?;
-    let fixed = total.min(MAX_FIXED);
-    if !checksum_ok(packet.sum(header_len)) {
-        return Err(Malformed::Checksum);
+impl Channel {
+    /// The messages of `protocol` for one side, with a gate without keys. Process context.
+    pub fn new(
+        namespace: Namespace,
+        protocol: u8,
+        side: Side,
+        shared: &gate::Shared,
+    ) -> Result<Self> {
+        Ok(Self {
+            namespace,
+            protocol,
+            side,
+            gate: Arc::pin_init(Gate::new(shared)?, GFP_KERNEL)?,
+        })
     }
-    let octets = packet
-        .pull(header_len + fixed)
-        .and_then(|octets| octets.get(header_len..header_len + fixed))
-        .ok_or(SHORT)?;
-    let (packet, fixed) = Packet::decode(octets, total).map_err(Malformed::Decode)?;
-    Ok(match packet {
-        Packet::Handoff(message) => Incoming::Handoff(Received {
-            message,
-            from,
-            to,
-            payload_at: header_len + fixed,
-        }),
-        Packet::Monitor(message) => Incoming::Monitor { message, from, to },
-    })
+
+    /// Whether a received packet is of THOP's protocol. It begins with a linear IP header.
+    #[inline]
+    pub fn is_message(&self, packet: &SkBuff) -> bool {
+        matches!(ipv4_destination(packet.linear()), Some((_, p, _)) if p == self.protocol)
+    }
+
+    /// Reads the message in a received packet, which begins with its IP header. Softirq.
+    pub fn receive(&self, packet: &mut SkBuff) -> Result<Incoming, Refused> {
+        const SHORT: Refused = Refused::Malformed(Malformed::Decode(DecodeError::Short));
+        let malformed = |error| Refused::Malformed(Malformed::Decode(error));
+        let checksum = || Refused::Malformed(Malformed::Checksum);
+
+        let head = packet.pull(20).ok_or(SHORT)?;
+        let header_len = usize::from(head.first().map_or(0, |b| b & 0xf)) * 4;
+        let address = |at: usize| {
+            head.get(at..at + 4)
+                .and_then(|a| <[u8; 4]>::try_from(a).ok())
+                .map(Ipv4Addr::from)
+        };
+        let (from, to) = address(12).zip(address(16)).ok_or(SHORT)?;
+        let total = (packet.len() as usize)
+            .checked_sub(header_len)
+            .ok_or(SHORT)?;
+        let first = total.min(SEAL_LEN + MAX_FIXED);
+        let octets = packet
+            .pull(header_len + first)
+            .and_then(|octets| octets.get(header_len..header_len + first))
+            .ok_or(SHORT)?;
+
+        let mut sealed = None;
+        if is_sealed(octets) {
+            let (seal, mac) = Seal::decode(octets, total).map_err(malformed)?;
+            if !octets.first_chunk().is_some_and(header_ok) {
+                return Err(checksum());
+            }
+            sealed = Some((seal, mac));
+        }
+        // What is sealed is in front of a message as it would be without.
+        let at = if sealed.is_some() { SEAL_LEN } else { 0 };
+        let inner = octets.get(at..).ok_or(SHORT)?;
+        // Another module in this namespace may be meant.
+        match (&sealed, inner) {
+            (Some((seal, _)), []) if !self.gate.is_for_us(seal) => return Err(Refused::Foreign),
+            (Some(_), []) => {}
+            _ if self.side.hears(inner) == Some(false) => return Err(Refused::Foreign),
+            _ => {}
+        }
+        // Without a seal, what is no message at all is told from what is not believed.
+        let decode = |inner: &[u8]| {
+            Packet::decode(inner, total.saturating_sub(at))
+                .map(|(message, fixed)| (message, header_len + at + fixed))
+                .map_err(malformed)
+        };
+        let message = match sealed {
+            Some((seal, mac)) => {
+                let is_epoch = inner.is_empty();
+                let decoded = (!is_epoch).then(|| decode(inner));
+                let way = (from, to);
+                self.gate
+                    .admit(&seal, &mac, way, packet, header_len + SEAL_LEN)
+                    .map_err(|why| {
+                        if why == Denied::Epoch && !is_epoch {
+                            self.tell_epoch(&seal, to, from);
+                        }
+                        Refused::Denied(why)
+                    })?;
+                match decoded {
+                    None => return Ok(Incoming::Epoch { from }),
+                    Some(decoded) => decoded?,
+                }
+            }
+            None => {
+                let decoded = decode(inner);
+                if !checksum_ok(packet.sum(header_len)) {
+                    return Err(checksum());
+                }
+                let decoded = decoded?;
+                self.gate.admit_unsealed(from).map_err(Refused::Denied)?;
+                decoded
+            }
+        };
+        Ok(match message {
+            (Packet::Handoff(message), payload_at) => Incoming::Handoff(Received {
+                message,
+                from,
+                to,
+                payload_at,
+            }),
+            (Packet::Monitor(message), _) => Incoming::Monitor { message, from, to },
+        })
+    }
+
+    /// Tells a peer our epoch, as what it has sent named another.
+    fn tell_epoch(&self, seal: &Seal, from: Ipv4Addr, to: Ipv4Addr) {
+        // Without memory it will try again.
+        let _ = SkBuff::new(&[], 0).and_then(|mut packet| {
+            self.gate.seal_for(seal.sender, &mut packet, from, to)?;
+            send::datagram(self.namespace, packet, self.protocol, from, to)
+        });
+    }
+
+    /// Sends a message that has no request. `from` may be unspecified: the route chooses. Any
+    /// context.
+    pub fn send(&self, message: &Message, from: Ipv4Addr, to: Ipv4Addr) -> Result {
+        self.send_fixed(encode(|out| message.encode(out))?, from, to)
+    }
+
+    /// Sends a message of the load monitor, likewise. Any context.
+    pub fn send_monitor(&self, message: &Monitor, from: Ipv4Addr, to: Ipv4Addr) -> Result {
+        self.send_fixed(encode(|out| message.encode(out))?, from, to)
+    }
+
+    /// Sends what [`encode()`] has made.
+    fn send_fixed(
+        &self,
+        (mut fixed, len): ([u8; MAX_FIXED], usize),
+        from: Ipv4Addr,
+        to: Ipv4Addr,
+    ) -> Result {
+        let mut sum = thop_core::checksum::Sum::new();
+        sum.add(fixed.get(..len).ok_or(EINVAL)?);
+        set_checksum(&mut fixed, sum);
+        self.send_packet(SkBuff::new(fixed.get(..len).ok_or(EINVAL)?, 0)?, from, to)
+    }
+
+    /// Sends a message that was made before, such as [`Create::packet()`]. Any context.
+    pub fn send_packet(&self, mut packet: SkBuff, from: Ipv4Addr, to: Ipv4Addr) -> Result {
+        let path = Path::lookup(self.namespace, self.protocol, from, to)?;
+        self.gate.seal(&mut packet, path.from(), to)?;
+        path.send(packet)
+    }
 }
 
 /// The fixed part of a message as octets, with its length. The checksum is not set.
@@ -129,55 +283,6 @@ fn encode(
     let mut fixed = [0u8; MAX_FIXED];
     let len = write(&mut fixed).map_err(|_| EINVAL)?;
     Ok((fixed, len))
-}
-
-/// Sends a message that has no request. Any context.
-pub fn send(
-    namespace: Namespace,
-    protocol: u8,
-    message: &Message,
-    from: Ipv4Addr,
-    to: Ipv4Addr,
-) -> Result {
-    send_fixed(
-        namespace,
-        protocol,
-        encode(|out| message.encode(out))?,
-        from,
-        to,
-    )
-}
-
-/// Sends a message of the load monitor. Any context.
-pub fn send_monitor(
-    namespace: Namespace,
-    protocol: u8,
-    message: &Monitor,
-    from: Ipv4Addr,
-    to: Ipv4Addr,
-) -> Result {
-    send_fixed(
-        namespace,
-        protocol,
-        encode(|out| message.encode(out))?,
-        from,
-        to,
-    )
-}
-
-/// Sends what [`encode()`] has made.
-fn send_fixed(
-    namespace: Namespace,
-    protocol: u8,
-    (mut fixed, len): ([u8; MAX_FIXED], usize),
-    from: Ipv4Addr,
-    to: Ipv4Addr,
-) -> Result {
-    let mut sum = thop_core::checksum::Sum::new();
-    sum.add(fixed.get(..len).ok_or(EINVAL)?);
-    set_checksum(&mut fixed, sum);
-    let packet = SkBuff::new(fixed.get(..len).ok_or(EINVAL)?, 0)?;
-    send::datagram(namespace, packet, protocol, from, to)
 }
 
 /// A CREATE that may be sent again and again, each time with a fixed part of its own.

@@ -83,6 +83,62 @@ impl Drop for Route {
     }
 }
 
+/// The way of a datagram: its route, and the addresses it has.
+pub struct Path {
+    namespace: Namespace,
+    route: Route,
+    protocol: u8,
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+}
+
+impl Path {
+    /// The way for IP datagrams of `protocol`. `from` may be unspecified: the route chooses.
+    pub fn lookup(
+        namespace: Namespace,
+        protocol: u8,
+        from: Ipv4Addr,
+        to: Ipv4Addr,
+    ) -> Result<Self> {
+        let mut source = be32(from);
+        // SAFETY: By its invariant `namespace` is alive; the address is ours.
+        let dst = unsafe {
+            bindings::thop_route_between(namespace.as_ptr(), protocol, &mut source, be32(to))
+        };
+        Ok(Self {
+            namespace,
+            // INVARIANT: The lookup returns a counted reference.
+            route: NonNull::new(dst).map(Route).ok_or_else(compat::no_route)?,
+            protocol,
+            from: from_be32(source),
+            to,
+        })
+    }
+
+    /// The address that the datagram comes from.
+    pub fn from(&self) -> Ipv4Addr {
+        self.from
+    }
+
+    /// Sends `payload`.
+    pub fn send(self, payload: SkBuff) -> Result {
+        let dst = core::mem::ManuallyDrop::new(self.route).0.as_ptr();
+        // SAFETY: By its invariant the namespace is valid; packet and route are given away.
+        let sent = unsafe {
+            bindings::thop_ip_send(
+                self.namespace.as_ptr(),
+                payload.into_raw(),
+                dst,
+                self.protocol,
+                be32(self.from),
+                be32(self.to),
+            )
+        };
+        // Positive values are congestion notices of the queue.
+        to_result(sent.min(0))
+    }
+}
+
 /// Sends `payload` as an IP datagram of `protocol`. `from` may be unspecified: the route chooses.
 pub fn datagram(
     namespace: Namespace,
@@ -91,18 +147,7 @@ pub fn datagram(
     from: Ipv4Addr,
     to: Ipv4Addr,
 ) -> Result {
-    // SAFETY: By their invariants namespace and packet are valid; the packet is given away.
-    let sent = unsafe {
-        bindings::thop_ip_send(
-            namespace.as_ptr(),
-            payload.into_raw(),
-            protocol,
-            be32(from),
-            be32(to),
-        )
-    };
-    // Positive values are congestion notices of the queue.
-    to_result(sent.min(0))
+    Path::lookup(namespace, protocol, from, to)?.send(payload)
 }
 
 /// Tells the sender of a received packet that it must send smaller ones (RFC 792, code 4).

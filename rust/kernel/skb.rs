@@ -132,6 +132,37 @@ impl SkBuff {
         })
     }
 
+    /// Puts octets in front of a packet that this module has made.
+    pub fn push(&mut self, octets: &[u8]) -> Result {
+        // SAFETY: By the type invariant the packet is valid.
+        if (unsafe { bindings::thop_skb_headroom(self.as_ptr()) } as usize) < octets.len() {
+            return Err(ENOSPC);
+        }
+        // SAFETY: There is room, as we have just seen, and the linear octets are this packet's own:
+        // `new()` and `copy_head()` give each its own.
+        unsafe {
+            let at = bindings::thop_skb_push(self.as_ptr(), octets.len() as u32).cast::<u8>();
+            at.copy_from_nonoverlapping(octets.as_ptr(), octets.len());
+        }
+        Ok(())
+    }
+
+    /// Shows all octets from `offset` on, in order, some at a time.
+    pub fn for_each(&self, offset: usize, mut f: impl FnMut(&[u8])) {
+        let mut buffer = [0; 256];
+        let mut at = offset;
+        let end = self.len() as usize;
+        while at < end {
+            let len = (end - at).min(buffer.len());
+            let Some(part) = buffer.get_mut(..len) else {
+                return;
+            };
+            self.copy_to(at, part);
+            f(part);
+            at += len;
+        }
+    }
+
     /// Copies octets from `offset` on, linear or not; what the packet does not have is left as it was.
     pub fn copy_to(&self, offset: usize, to: &mut [u8]) {
         let len = (self.len() as usize).saturating_sub(offset).min(to.len());

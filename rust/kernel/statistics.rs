@@ -16,6 +16,7 @@ use thop_core::wire::{
 
 use crate::{
     counters::Counters,
+    gate::Denied,
     messages::Malformed,
     text::Underscored, //
 };
@@ -59,7 +60,8 @@ pub struct Statistics<E: Event> {
 impl<E: Event> Statistics<E> {
     const REFUSALS: usize = E::NAMES.len();
     const MALFORMED: usize = Self::REFUSALS + DropReason::COUNT;
-    const COUNT: usize = Self::MALFORMED + Malformed::COUNT;
+    const DENIED: usize = Self::MALFORMED + Malformed::COUNT;
+    const COUNT: usize = Self::DENIED + Denied::COUNT;
 
     /// All zero. Process context.
     pub fn new() -> Result<Self> {
@@ -85,6 +87,11 @@ impl<E: Event> Statistics<E> {
         self.counters.add(Self::MALFORMED + how.index(), 1);
     }
 
+    /// Counts a message that is not believed. Any context.
+    pub fn denied(&self, why: Denied) {
+        self.counters.add(Self::DENIED + why.index(), 1);
+    }
+
     /// Prints all, a line `name value` each.
     pub fn write(&self, out: &mut dyn Write) -> fmt::Result {
         for (index, name) in E::NAMES.iter().enumerate() {
@@ -102,6 +109,11 @@ impl<E: Event> Statistics<E> {
         let value = self
             .counters
             .sum(Self::MALFORMED + Malformed::Checksum.index());
-        writeln!(out, "malformed_checksum {value}")
+        writeln!(out, "malformed_checksum {value}")?;
+        for (why, name) in Denied::ALL {
+            let value = self.counters.sum(Self::DENIED + why.index());
+            writeln!(out, "denied_{name} {value}")?;
+        }
+        Ok(())
     }
 }

@@ -18,6 +18,8 @@
 //! | [`adopt`] | giving a connection to a listener of this machine |
 //! | [`load`] | how busy a listener and the machine are |
 //! | [`messages`] | THOP messages in packets |
+//! | [`gate`] | who may speak THOP to an instance |
+//! | [`hmac`] | keyed codes, and secrets |
 //! | [`segment`] | TCP segments in hooks |
 //! | [`random`] | random numbers |
 //! | [`send`] | routes, and sending what did not come from a socket |
@@ -34,6 +36,8 @@ mod compat;
 
 pub mod adopt;
 pub mod counters;
+pub mod gate;
+pub mod hmac;
 pub mod instance;
 pub mod listener;
 pub mod load;

@@ -16,10 +16,7 @@ use thop_kernel::{
         Verdict, //
     },
     load,
-    messages::{
-        self,
-        ipv4, //
-    },
+    messages::ipv4,
 };
 
 use crate::{
@@ -41,13 +38,7 @@ impl Server {
             Monitor::Ping(ping) if ipv4(ping.server.ip) == Some(to) => {
                 self.count(Counter::Pings);
                 let load = Monitor::Load(self.load(&mut packet, ping, from));
-                let sent = messages::send_monitor(
-                    self.namespace,
-                    self.parameters.protocol,
-                    &load,
-                    to,
-                    from,
-                );
+                let sent = self.channel.send_monitor(&load, to, from);
                 if sent.is_err() {
                     self.count(Counter::SendErrors);
                 }

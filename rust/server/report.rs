@@ -21,6 +21,13 @@ use crate::{
 /// `/proc/net/thop_server/`.
 pub(crate) const FILES: &[File<Server>] = &[
     File {
+        name: c"auth",
+        mode: 0o600,
+        seek: |_, position| (position == 0).then_some(0),
+        show: show_auth,
+        write: Some(|server, text| server.channel.gate.configure(text)),
+    },
+    File {
         name: c"connections",
         mode: 0o444,
         seek: seek_connections,
@@ -76,6 +83,10 @@ fn show_connections(server: &Server, record: u64, text: &mut Text<'_>) {
             now.saturating_sub(handed.seen_ms)
         );
     });
+}
+
+fn show_auth(server: &Server, _record: u64, text: &mut Text<'_>) {
+    let _ = server.channel.gate.write(text);
 }
 
 fn show_stats(server: &Server, _record: u64, text: &mut Text<'_>) {

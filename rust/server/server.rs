@@ -49,6 +49,7 @@ use thop_core::{
         DropReason,
         Handoff,
         Message,
+        Side,
         TcpOptions,
         TcpState, //
     },
@@ -62,6 +63,7 @@ use thop_kernel::{
         Sockets,
         Taken, //
     },
+    gate,
     instance::{
         File,
         Instance,
@@ -74,10 +76,11 @@ use thop_kernel::{
     load::Cpu,
     memory::AtomicHeap,
     messages::{
-        self,
         ipv4,
+        Channel,
         Incoming,
-        Received, //
+        Received,
+        Refused, //
     },
     random,
     segment,
@@ -120,6 +123,8 @@ pub(crate) struct Parameters {
     pub(crate) linger_ms: u32,
     pub(crate) closed_ms: u32,
     pub(crate) protocol: u8,
+    pub(crate) insecure: bool,
+    pub(crate) peers: u32,
 }
 
 /// What all instances share.
@@ -127,13 +132,21 @@ pub(crate) struct Shared {
     parameters: Arc<Parameters>,
     handoffs: Arc<Cache<Handed>>,
     sockets: Arc<SocketCache>,
+    gate: gate::Shared,
     /// The processors are those of the machine, in every namespace.
     cpu: Arc<Cpu>,
 }
 
 impl Shared {
     pub(crate) fn new(parameters: Parameters) -> Result<Self> {
+        let gate = gate::Shared::new(
+            parameters.insecure,
+            parameters.peers,
+            c"thop_server_sender",
+            c"thop_server_receiver",
+        )?;
         Ok(Self {
+            gate,
             parameters: Arc::new(parameters, GFP_KERNEL)?,
             handoffs: Arc::new(Cache::new(c"thop_server_handoff")?, GFP_KERNEL)?,
             sockets: Arc::new(Cache::new(c"thop_server_socket")?, GFP_KERNEL)?,
@@ -159,6 +172,7 @@ struct Agenda {
 pub(crate) struct Server {
     pub(crate) namespace: Namespace,
     pub(crate) parameters: Arc<Parameters>,
+    pub(crate) channel: Channel,
     /// Names this life of the server in its messages. Not 0.
     pub(crate) boot: u64,
     pub(crate) handoffs: Table<Handed>,
@@ -180,7 +194,7 @@ impl Server {
     }
 
     fn send(&self, message: &Message, from: Ipv4Addr, to: Ipv4Addr) {
-        if messages::send(self.namespace, self.parameters.protocol, message, from, to).is_err() {
+        if self.channel.send(message, from, to).is_err() {
             self.count(Counter::SendErrors);
         }
     }
@@ -672,6 +686,7 @@ impl Instance for Server {
             parameters.buckets,
             parameters.connections,
         )?;
+        let channel = Channel::new(namespace, parameters.protocol, Side::Server, &shared.gate)?;
         let statistics = Statistics::new()?;
         let cpu = shared.cpu.clone();
         let agenda = Agenda {
@@ -681,6 +696,7 @@ impl Instance for Server {
         Ok(try_pin_init!(Self {
             namespace,
             parameters,
+            channel,
             boot: random::number().max(1),
             handoffs,
             live: Live::new(),
@@ -730,16 +746,30 @@ impl Instance for Server {
     }
 
     fn local_in(&self, mut packet: Packet<'_>) -> Verdict {
-        if !messages::is_protocol(packet.skb(), self.parameters.protocol) {
+        if !self.channel.is_message(packet.skb()) {
             return packet.accept();
         }
-        let received = match messages::receive(packet.skb()) {
+        let received = match self.channel.receive(packet.skb()) {
             Ok(Incoming::Handoff(received)) => received,
             Ok(Incoming::Monitor { message, from, to }) => {
                 return self.on_monitor(packet, &message, from, to);
             }
-            Err(how) => {
+            // What was not believed is sent again, by its own timer.
+            Ok(Incoming::Epoch { .. }) => {
+                self.count(Counter::Epochs);
+                return packet.drop();
+            }
+            // A switch may live in the same namespace.
+            Err(Refused::Foreign) => {
+                self.count(Counter::Foreign);
+                return packet.accept();
+            }
+            Err(Refused::Malformed(how)) => {
                 self.statistics.malformed(how);
+                return packet.drop();
+            }
+            Err(Refused::Denied(why)) => {
+                self.statistics.denied(why);
                 return packet.drop();
             }
         };

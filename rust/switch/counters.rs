@@ -91,6 +91,8 @@ thop_kernel::counted_events! {
     TableFull = "table_full",
     /// A request was longer than a CREATE can carry.
     RequestTooLong = "request_too_long",
+    /// An EPOCH came: a peer did not believe a message, as it has begun a new epoch since.
+    Epochs = "epochs",
     /// A message was about a handoff that is not known, or from the wrong server.
     Foreign = "foreign_messages",
     /// A message could not be sent.

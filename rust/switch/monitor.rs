@@ -36,10 +36,7 @@ use thop_core::{
         Ping, //
     },
 };
-use thop_kernel::{
-    messages,
-    time::now_ms, //
-};
+use thop_kernel::time::now_ms;
 
 use crate::{
     counters::Counter,
@@ -167,15 +164,30 @@ impl Switch {
             sequence: (u64::from(server.number) << 32) | u64::from(asked),
             server: server.endpoint,
         };
-        let sent = messages::send_monitor(
-            self.namespace,
-            self.parameters.protocol,
-            &Monitor::Ping(ping),
-            Ipv4Addr::UNSPECIFIED,
-            server.ip,
-        );
+        let sent =
+            self.channel
+                .send_monitor(&Monitor::Ping(ping), Ipv4Addr::UNSPECIFIED, server.ip);
         if sent.is_err() {
             self.count(Counter::SendErrors);
+        }
+    }
+
+    /// A machine has begun a new epoch, and did not believe what was sent to it: its servers are asked
+    /// again at once. Handoffs repeat their CREATE by themselves. Softirq.
+    pub(crate) fn on_epoch(&self, from: Ipv4Addr) {
+        self.count(Counter::Epochs);
+        let guard = rcu::read_lock();
+        let mut some = false;
+        for (_, pool) in self.cluster.read(&guard).pools() {
+            for server in pool.roster.read(&guard).servers() {
+                if server.ip == from {
+                    server.ask_ms.store(0, Relaxed);
+                    some = true;
+                }
+            }
+        }
+        if some {
+            self.monitor_in(0);
         }
     }
 

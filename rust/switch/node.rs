@@ -21,6 +21,7 @@ use thop_core::{
     },
 };
 use thop_kernel::{
+    gate,
     instance::{
         File,
         Instance,
@@ -57,11 +58,19 @@ const FIRST_WINDOW: u32 = 48 * 1024;
 pub(crate) struct Shared {
     parameters: Arc<Parameters>,
     connections: Arc<Cache<Connection>>,
+    gate: gate::Shared,
 }
 
 impl Shared {
     pub(crate) fn new(parameters: Parameters) -> Result<Self> {
+        let gate = gate::Shared::new(
+            parameters.insecure,
+            parameters.peers,
+            c"thop_switch_sender",
+            c"thop_switch_receiver",
+        )?;
         Ok(Self {
+            gate,
             parameters: Arc::new(parameters, GFP_KERNEL)?,
             connections: Arc::new(Cache::new(c"thop_switch_connection")?, GFP_KERNEL)?,
         })
@@ -72,6 +81,8 @@ impl Shared {
 pub(crate) enum Rejected {
     Not,
     Text(config::Error),
+    /// There is no key, and so no server would believe a handoff.
+    NoKey,
     /// It is well formed, but cannot run: the service, and the kernel's error.
     Listen(Endpoint, Error),
     Other(Error),
@@ -101,6 +112,7 @@ impl Node {
         let error = match &result {
             Ok(()) => Ok(()),
             Err(Rejected::Listen(_, error) | Rejected::Other(error)) => Err(*error),
+            Err(Rejected::NoKey) => Err(EPERM),
             Err(_) => Err(EINVAL),
         };
         *self.rejected.lock() = result.err().unwrap_or(Rejected::Not);
@@ -110,6 +122,10 @@ impl Node {
     fn try_configure(&self, text: &[u8]) -> Result<(), Rejected> {
         let config = Config::parse(text).map_err(Rejected::Text)?;
         let other = Rejected::Other;
+        // Services can always be taken away.
+        if !config.services().is_empty() && !self.switch.channel.gate.is_open() {
+            return Err(Rejected::NoKey);
+        }
         let no_memory = |_| Rejected::Other(ENOMEM);
 
         let mut listeners = self.listeners.lock();
@@ -177,6 +193,7 @@ impl Instance for Node {
             namespace,
             shared.parameters.clone(),
             shared.connections.clone(),
+            &shared.gate,
         )?;
         Ok(try_pin_init!(Self {
             namespace,
@@ -220,6 +237,10 @@ impl Rejected {
         match self {
             Self::Not => Ok(()),
             Self::Text(error) => writeln!(out, "{error}"),
+            Self::NoKey => writeln!(
+                out,
+                "no key: write one to /proc/net/thop_switch/auth, or load the module with insecure=1"
+            ),
             Self::Listen(endpoint, error) => writeln!(
                 out,
                 "cannot listen on {endpoint}: error {}",

@@ -26,6 +26,13 @@ use crate::node::Node;
 /// `/proc/net/thop_switch/`.
 pub(crate) const FILES: &[File<Node>] = &[
     File {
+        name: c"auth",
+        mode: 0o600,
+        seek: once,
+        show: show_auth,
+        write: Some(|node, text| node.switch.channel.gate.configure(text)),
+    },
+    File {
         name: c"config",
         mode: 0o644,
         seek: once,
@@ -72,6 +79,10 @@ pub(crate) const FILES: &[File<Node>] = &[
 /// A file of one record.
 fn once(_node: &Node, position: u64) -> Option<u64> {
     (position == 0).then_some(0)
+}
+
+fn show_auth(node: &Node, _record: u64, text: &mut Text<'_>) {
+    let _ = node.switch.channel.gate.write(text);
 }
 
 fn show_config(node: &Node, _record: u64, text: &mut Text<'_>) {

@@ -53,10 +53,12 @@ use thop_core::{
         Message,
         Monitor,
         Parties,
+        Side,
         TcpOptions, //
     },
 };
 use thop_kernel::{
+    gate,
     instance::{
         Namespace,
         Packet,
@@ -65,10 +67,11 @@ use thop_kernel::{
     },
     memory::AtomicHeap,
     messages::{
-        self,
         ipv4,
+        Channel,
         Incoming,
-        Received, //
+        Received,
+        Refused, //
     },
     random,
     send,
@@ -117,6 +120,8 @@ pub(crate) struct Parameters {
     pub(crate) held: u32,
     pub(crate) timeouts: Timeouts,
     pub(crate) protocol: u8,
+    pub(crate) insecure: bool,
+    pub(crate) peers: u32,
 }
 
 /// Handoffs that must be looked at, by when: a key and the id it had.
@@ -127,6 +132,7 @@ type Agenda = Deadlines<AtomicHeap, (FlowKey, u64)>;
 pub(crate) struct Switch {
     pub(crate) namespace: Namespace,
     pub(crate) parameters: Arc<Parameters>,
+    pub(crate) channel: Channel,
     pub(crate) table: Table<Connection>,
     #[pin]
     pub(crate) cluster: RcuBox<Cluster>,
@@ -159,7 +165,9 @@ impl Switch {
         namespace: Namespace,
         parameters: Arc<Parameters>,
         cache: Arc<Cache<Connection>>,
+        gate: &gate::Shared,
     ) -> Result<Arc<Self>> {
+        let channel = Channel::new(namespace, parameters.protocol, Side::Switch, gate)?;
         let table = Table::new(cache, parameters.buckets, parameters.connections)?;
         let cluster = KBox::new(Cluster::empty(), GFP_KERNEL)?;
         let statistics = Statistics::new()?;
@@ -167,6 +175,7 @@ impl Switch {
             pin_init!(Self {
                 namespace,
                 parameters,
+                channel,
                 table,
                 cluster <- RcuBox::new(cluster),
                 statistics,
@@ -232,13 +241,7 @@ impl Switch {
     // --- sending --------------------------------------------------------------------------------
 
     fn tell(&self, message: &Message, to: Ipv4Addr) {
-        let sent = messages::send(
-            self.namespace,
-            self.parameters.protocol,
-            message,
-            Ipv4Addr::UNSPECIFIED,
-            to,
-        );
+        let sent = self.channel.send(message, Ipv4Addr::UNSPECIFIED, to);
         if sent.is_err() {
             self.count(Counter::SendErrors);
         }
@@ -247,13 +250,7 @@ impl Switch {
     /// Sends a CREATE that was prepared.
     pub(crate) fn send_create(&self, packet: SkBuff, to: Ipv4Addr) {
         self.count(Counter::CreatesSent);
-        let sent = send::datagram(
-            self.namespace,
-            packet,
-            self.parameters.protocol,
-            Ipv4Addr::UNSPECIFIED,
-            to,
-        );
+        let sent = self.channel.send_packet(packet, Ipv4Addr::UNSPECIFIED, to);
         if sent.is_err() {
             self.count(Counter::SendErrors);
         }
@@ -447,10 +444,10 @@ impl Switch {
 
     /// A THOP message for this side, or a packet of something else.
     pub(crate) fn local_in(&self, mut packet: Packet<'_>) -> Verdict {
-        if !messages::is_protocol(packet.skb(), self.parameters.protocol) {
+        if !self.channel.is_message(packet.skb()) {
             return packet.accept();
         }
-        let received = match messages::receive(packet.skb()) {
+        let received = match self.channel.receive(packet.skb()) {
             Ok(Incoming::Handoff(received)) => received,
             Ok(Incoming::Monitor {
                 message: Monitor::Load(load),
@@ -460,10 +457,21 @@ impl Switch {
                 self.on_load(&load, from);
                 return packet.drop();
             }
+            Ok(Incoming::Epoch { from }) => {
+                self.on_epoch(from);
+                return packet.drop();
+            }
             // A server may live in the same namespace.
-            Ok(Incoming::Monitor { .. }) => return packet.accept(),
-            Err(how) => {
+            Ok(Incoming::Monitor { .. }) | Err(Refused::Foreign) => {
+                self.count(Counter::Foreign);
+                return packet.accept();
+            }
+            Err(Refused::Malformed(how)) => {
                 self.statistics.malformed(how);
+                return packet.drop();
+            }
+            Err(Refused::Denied(why)) => {
+                self.statistics.denied(why);
                 return packet.drop();
             }
         };

@@ -19,7 +19,7 @@
 //! +---------------------------------------------------------------+
 //! ```
 //!
-//! With nothing behind it, the header alone is HELLO: what you sent named an epoch that is not
+//! With nothing behind it, the header alone is EPOCH: what you sent named an epoch that is not
 //! mine; this is mine.
 //!
 //! The MAC is HMAC-SHA-256 (RFC 2104), of which the first 128 bits are sent (section 5 there), over
