@@ -8,6 +8,7 @@ checks and shows what comes of it. Started by qemu-test/demo inside the build ro
 import asyncio
 import base64
 import re
+import secrets
 import struct
 import sys
 import textwrap
@@ -204,10 +205,19 @@ class Demonstration:
 
     async def load(self):
         say("loading the modules")
+        key = f"key 1 {secrets.token_hex(32)}"
         print("    switch#   insmod thop-switch.ko")
         await self.switch.do(f"ip address add {VIP}/32 dev lo && insmod /run/thop/thop-switch.ko")
+        print('    switch#   echo "key 1 $(openssl rand -hex 32)" >/proc/net/thop_switch/auth')
+        await self.switch.do(f"echo {key} >/proc/net/thop_switch/auth")
         print("    server1#  insmod thop-server.ko     (and on the other two)")
-        await asyncio.gather(*(self.machines[s].do("insmod /run/thop/thop-server.ko") for s in SERVERS))
+        print("    server1#  cat thop.key >/proc/net/thop_server/auth     (the same key)")
+        await asyncio.gather(
+            *(
+                self.machines[s].do(f"insmod /run/thop/thop-server.ko && echo {key} >/proc/net/thop_server/auth")
+                for s in SERVERS
+            )
+        )
         print("    switch#   cat >/proc/net/thop_switch/config")
         status, answer = await self.switch.run(
             f"cat >/proc/net/thop_switch/config <<'END' || cat /proc/net/thop_switch/config_error\n{CONFIGURATION}END"

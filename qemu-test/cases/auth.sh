@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Who may speak THOP: keys, and no message twice. Whatever is not believed is dropped, counted under
 # its reason, and makes no socket.
-# run: --timeout 300
+# run: --timeout 600
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 

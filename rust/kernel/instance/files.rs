@@ -196,8 +196,12 @@ impl<T: Instance> Operations<T> {
             let text = unsafe { core::slice::from_raw_parts(copy.cast::<u8>(), len) };
             // SAFETY: The instance lives as long as its files.
             let result = write(unsafe { &*entry.state }, text);
-            // SAFETY: Allocated above.
-            unsafe { bindings::kvfree(copy) };
+            // It may hold a secret.
+            // SAFETY: Allocated above, with that length.
+            unsafe {
+                bindings::thop_wipe(copy, len);
+                bindings::kvfree(copy);
+            }
             result
         })();
         match written {
