@@ -59,6 +59,10 @@ module! {
             default: 253,
             description: "IP protocol number of THOP",
         },
+        chain_warn: u32 {
+            default: 64,
+            description: "How long a chain of the table of connections may grow before the log says so",
+        },
     },
 }
 
@@ -77,6 +81,10 @@ impl kernel::Module for ThopServer {
             linger_ms: thop_kernel::parameter(module_parameters::linger_ms.value()),
             closed_ms: thop_kernel::parameter(module_parameters::closed_ms.value()),
             protocol: thop_kernel::parameter(module_parameters::protocol.value()),
+            keyed: thop_kernel::hash::is_keyed(),
+            chains: thop_kernel::table::ChainWatch::new(thop_kernel::parameter(
+                module_parameters::chain_warn.value(),
+            )),
         };
         Ok(Self {
             _instances: Registration::new(Shared::new(parameters)?)?,

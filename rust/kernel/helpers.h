@@ -10,6 +10,7 @@
 #include <linux/icmp.h>
 #include <linux/ip.h>
 #include <linux/kernel_stat.h>
+#include <linux/moduleparam.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/percpu.h>
@@ -18,6 +19,8 @@
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
 #include <linux/tcp.h>
 #include <linux/workqueue.h>
 #include <net/gso.h>
@@ -46,6 +49,9 @@ bool thop_rcu_is_over(u64 cookie);
 /* Time. */
 u64 thop_now_ms(void);
 unsigned long thop_ms_to_jiffies(unsigned int ms);
+
+/* Module parameters. */
+bool thop_hash_is_keyed(void);
 
 /* Memory. */
 void *thop_kvzalloc(size_t size);

@@ -19,6 +19,7 @@
 //! | [`load`] | how busy a listener and the machine are |
 //! | [`messages`] | THOP messages in packets |
 //! | [`segment`] | TCP segments in hooks |
+//! | [`hash`] | the module parameter that chooses the hash of connections |
 //! | [`random`] | random numbers |
 //! | [`send`] | routes, and sending what did not come from a socket |
 //!
@@ -34,6 +35,7 @@ mod compat;
 
 pub mod adopt;
 pub mod counters;
+pub mod hash;
 pub mod instance;
 pub mod listener;
 pub mod load;

@@ -38,6 +38,7 @@ use thop_core::{
     checksum::Sum,
     deadline::Deadlines,
     flow::Timeouts,
+    hash::Hasher,
     packet::{
         Flags,
         Ipv4Tcp,
@@ -80,6 +81,7 @@ use thop_kernel::{
     },
     table::{
         Cache,
+        ChainWatch,
         Table, //
     },
     time::now_ms, //
@@ -117,6 +119,9 @@ pub(crate) struct Parameters {
     pub(crate) held: u32,
     pub(crate) timeouts: Timeouts,
     pub(crate) protocol: u8,
+    /// Whether connections are hashed with a secret key.
+    pub(crate) keyed: bool,
+    pub(crate) chains: ChainWatch,
 }
 
 /// Handoffs that must be looked at, by when: a key and the id it had.
@@ -160,7 +165,8 @@ impl Switch {
         parameters: Arc<Parameters>,
         cache: Arc<Cache<Connection>>,
     ) -> Result<Arc<Self>> {
-        let table = Table::new(cache, parameters.buckets, parameters.connections)?;
+        let hasher = Hasher::new(parameters.keyed, random::number);
+        let table = Table::new(cache, parameters.buckets, parameters.connections, hasher)?;
         let cluster = KBox::new(Cluster::empty(), GFP_KERNEL)?;
         let statistics = Statistics::new()?;
         Arc::pin_init(
@@ -700,6 +706,17 @@ impl Switch {
                 self.removed(connection);
             },
         );
+        let (chain, _) = self.table.chains();
+        if self.parameters.chains.is_due(chain, now) {
+            pr_warn!(
+                "{chain} connections share one bucket of the table: too few buckets{}\n",
+                if self.parameters.keyed {
+                    " (parameter buckets)"
+                } else {
+                    " (parameter buckets), or addresses chosen to collide (then hash=siphash helps)"
+                }
+            );
+        }
     }
 
     /// Empties the table. The servers end what they have of it: their clients could not reach them
