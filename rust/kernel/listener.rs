@@ -195,7 +195,7 @@ struct Core<D: Dispatcher> {
     queue: SpinLockBh<Queue<D>>,
     /// The worker's alone.
     waiting: UnsafeCell<Deadlines<D>>,
-    /// Found parked or queued when their time was over or they were in the way.
+    /// Found to wait for no request any more, when they were accepted or should have been ended.
     kept: UnsafeCell<Deadlines<D>>,
     lingering: UnsafeCell<Deadlines<D>>,
     /// Released, and waiting for a grace period to end; in the order of their grace periods.
@@ -514,10 +514,15 @@ impl<D: Dispatcher> Core<D> {
                 // SAFETY: The worker's own fields; the child lives until it is closed.
                 unsafe {
                     *child.socket.get() = socket;
-                    *child.deadline.get() = now_ms() + u64::from(self.dispatcher.timeout_ms());
-                    Deadlines::append(self.waiting.get(), Arc::as_ptr(child).cast_mut());
                     // Its data may have come when there was no memory to note it.
                     Self::process(sk);
+                    let (list, ms) = if child.phase.load(Acquire) == phase::WAITING {
+                        (self.waiting.get(), u64::from(self.dispatcher.timeout_ms()))
+                    } else {
+                        (self.kept.get(), LINGER_MS)
+                    };
+                    *child.deadline.get() = now_ms() + ms;
+                    Deadlines::append(list, Arc::as_ptr(child).cast_mut());
                     bindings::release_sock(sk);
                 }
                 self.make_room();
