@@ -16,8 +16,13 @@ ip -n flooder link set lo up
 ip -n flooder link set eth0 up
 ip -n flooder address add $FLOODER/24 dev eth0
 on switch ip route add $NETWORK via $FLOODER
-# So that what the kernel has not finished is over in seconds instead of a minute.
-on switch sysctl -qw net.ipv4.tcp_synack_retries=1
+# So that what the kernel has not finished is over in seconds instead of a minute, and cookies begin
+# early, however slow the flooder is. A listener has the limit that held when it was made.
+LIMIT=256
+on switch sysctl -qw net.ipv4.tcp_synack_retries=2 net.core.somaxconn=$LIMIT
+echo '# nothing' | configure
+default_configuration | configure
+all_up
 
 # tcp_counter NAME: of the switch's kernel.
 tcp_counter() {
@@ -80,9 +85,8 @@ sent=$(tcp_counter SyncookiesSent) got=$(tcp_counter SyncookiesRecv) failed=$(tc
 echo "  cookies sent $sent, come back $got, wrong $failed; $honest honest requests, all answered"
 [ "$sent" -ge $((SYNS / 4)) ] || fail "only $sent cookies were sent"
 [ "$got" -ge 1 ] || fail "no client came by a cookie"
-# Not more than the kernel's own bound, which is somaxconn.
-limit=$(on switch sysctl -n net.core.somaxconn)
-[ "$most" -le $((limit + limit / 8)) ] || fail "$most half-open connections"
+# Not more than the kernel's own bound, but for those that came on another processor just then.
+[ "$most" -ge 1 ] && [ "$most" -le $((LIMIT + 8)) ] || fail "$most half-open connections"
 # The switch knows of none of these: no element, no socket.
 [ "$(stat_switch connections)" -le $((honest + 2)) ] || fail "$(stat_switch connections) elements"
 wait $download || fail "the download was disturbed: curl says $?"
@@ -94,4 +98,4 @@ wait_for 120 over || fail "$(half_open) half-open connections are left"
 honest
 wait_for 60 tables_empty || fail "elements are left"
 echo "  objects before: $(paste -sd ' ' <<<"$before"), after: $(active_objects | paste -sd ' ')"
-same "sockets of the service" "$(on switch ss -Htan "sport = :80 and not state listening and not state time-wait" | wc -l)" 0
+same "sockets of the service" "$(on switch ss -Htan "sport = :80" | awk '$1 != "LISTEN" && $1 != "TIME-WAIT"' | wc -l)" 0

@@ -74,7 +74,7 @@ if keep:
 PY
 
 # at_port PORT: the switch's sockets of that service, but those that TCP keeps for a minute.
-at_port() { on switch ss -Htan "sport = :$1 and not state listening and not state time-wait" | wc -l; }
+at_port() { on switch ss -Htan "sport = :$1" | awk '$1 != "LISTEN" && $1 != "TIME-WAIT"' | wc -l; }
 # said FILE WORD: the line of the slow clients that begins with it.
 said() { grep -q "^$2" "$1"; }
 

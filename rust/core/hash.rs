@@ -114,7 +114,7 @@ impl SipHash {
     fn endpoint(self, endpoint: &Endpoint) -> Self {
         let port = u64::from(endpoint.port);
         match endpoint.ip {
-            IpAddr::V4(ip) => self.word(u64::from(ip.to_bits()) << 32 | port),
+            IpAddr::V4(ip) => self.word((u64::from(ip.to_bits()) << 32) | port),
             IpAddr::V6(ip) => {
                 let bits = ip.to_bits();
                 self.word((bits >> 64) as u64).word(bits as u64).word(port)

@@ -82,7 +82,8 @@ bool thop_hash_is_keyed(void)
 
 void *thop_kvzalloc(size_t size)
 {
-	return kvzalloc(size, GFP_KERNEL);
+	/* Charged to who makes a network namespace, who may be anybody. */
+	return kvzalloc(size, GFP_KERNEL_ACCOUNT);
 }
 
 struct kmem_cache *thop_cache_create(const char *name, unsigned int size, unsigned int align)
@@ -424,6 +425,12 @@ int thop_socket_bind(struct socket *sock, __be32 addr, u16 port)
 	/* The virtual address may come to this machine later. */
 	ip_sock_set_freebind(sock->sk);
 	return kernel_bind(sock, (void *)&sin, sizeof(sin));
+}
+
+int thop_socket_listen(struct socket *sock)
+{
+	/* As far as listen() goes: kernel_listen() itself looks at no limit. */
+	return kernel_listen(sock, READ_ONCE(sock_net(sock->sk)->core.sysctl_somaxconn));
 }
 
 int thop_socket_create(struct net *net, struct socket **out)

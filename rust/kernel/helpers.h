@@ -118,6 +118,7 @@ void thop_sk_get_callbacks(const struct sock *sk, void (**data_ready)(struct soc
 void thop_sk_set_callbacks(struct sock *sk, void (*data_ready)(struct sock *),
 			   void (*state_change)(struct sock *));
 int thop_socket_bind(struct socket *sock, __be32 addr, u16 port);
+int thop_socket_listen(struct socket *sock);
 int thop_socket_create(struct net *net, struct socket **out);
 struct sock *thop_socket_sk(const struct socket *sock);
 int thop_socket_accept(struct socket *sock, struct socket **out);

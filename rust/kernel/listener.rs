@@ -691,11 +691,7 @@ impl<D: Dispatcher> Core<D> {
     fn expire(&self) -> u64 {
         let now = now_ms();
         let mut next = u64::MAX;
-        for list in [
-            self.waiting.get(),
-            self.kept.get(),
-            self.lingering.get(),
-        ] {
+        for list in [self.waiting.get(), self.kept.get(), self.lingering.get()] {
             loop {
                 // SAFETY: The worker's own list; a child on it is open and alive.
                 let (child, deadline) = unsafe {
@@ -860,8 +856,7 @@ impl<D: Dispatcher> Listener<D> {
             );
             bindings::thop_sk_set_user_data(sk, Arc::as_ptr(&this.core).cast_mut().cast());
             bindings::thop_sk_limit_window(sk, window as i32);
-            // The kernel caps the backlog at net.core.somaxconn.
-            to_result(bindings::kernel_listen(socket, i32::from(u16::MAX)))?;
+            to_result(bindings::thop_socket_listen(socket))?;
         }
         Ok(this)
     }

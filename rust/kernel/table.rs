@@ -199,12 +199,7 @@ unsafe impl<T: Element> Sync for Table<T> {}
 impl<T: Element> Table<T> {
     /// A table of at least `buckets` buckets (rounded up to a power of two) that never holds more
     /// than `limit` elements. Process context.
-    pub fn new(
-        cache: Arc<Cache<T>>,
-        buckets: u32,
-        limit: u32,
-        hasher: T::Hasher,
-    ) -> Result<Self> {
+    pub fn new(cache: Arc<Cache<T>>, buckets: u32, limit: u32, hasher: T::Hasher) -> Result<Self> {
         let buckets = buckets.clamp(1, 1 << 24).next_power_of_two();
         // SAFETY: Plain allocation; no requirements.
         let memory =

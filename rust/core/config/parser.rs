@@ -10,8 +10,8 @@ use super::{
         self, endpoint, head_limit_of, name_word, number_in, pair_of, time_in, HostWord, Place,
     },
     Config, Pool, PoolId, PoolOption, Protocol, Route, Server, ServerId, Service, ServiceId,
-    Target, DEFAULT_CLIENTS, DEFAULT_HEAD_LIMIT, DEFAULT_HEAD_TIMEOUT_MS, MAX_CLASSES, MAX_CONDITIONS, MAX_LINE,
-    MAX_POOLS, MAX_ROUTES, MAX_SERVERS, MAX_SERVICES,
+    Target, DEFAULT_CLIENTS, DEFAULT_HEAD_LIMIT, DEFAULT_HEAD_TIMEOUT_MS, MAX_CLASSES,
+    MAX_CONDITIONS, MAX_LINE, MAX_POOLS, MAX_ROUTES, MAX_SERVERS, MAX_SERVICES,
 };
 use crate::{
     heap::{Heap, List, OutOfMemory},

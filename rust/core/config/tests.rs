@@ -442,7 +442,10 @@ fn values() {
     }
     for bad in ["0", "1000001"] {
         let tail = format!("\"{bad}\" is out of range (must be 1 to 1000000)");
-        assert_eq!(service(&format!("clients {bad}")), format!("clients {tail}"));
+        assert_eq!(
+            service(&format!("clients {bad}")),
+            format!("clients {tail}")
+        );
     }
     for bad in ["10", "s", "1h", "1.5s", "1S", "1us"] {
         let shown = service(&format!("head-timeout {bad}"));
