@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Network namespaces do not see each other, an ordinary user changes nothing, and the root of a user
 # namespace has power over his own network only.
-# run: --timeout 240
+# run: --timeout 480
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
@@ -109,7 +109,8 @@ same "configuration" "$(on switch cat /proc/net/thop_switch/config)" "$before"
 same "state" "$(server_is web/s1 state)" UP
 
 step "the root of a user namespace: his own network"
-# A user without rights, who makes himself root of new namespaces.
+# A user without rights, who makes himself root of new namespaces. The network after the user: the kernel
+# gives the files of a network to the root of its user namespace if there is one at that time.
 on switch sysctl -qw kernel.unprivileged_userns_clone=1 2>/dev/null || true
 # He is given the switch's configuration as open file 9, by somebody who had the right to open it.
 cat >root.sh <<'SH'
@@ -138,7 +139,7 @@ spawn switch sleep 1000
 outside=$SPAWNED
 on switch sh -c 'exec 9<>/proc/net/thop_switch/config; cd open; OUTSIDE=$1
 	export OUTSIDE
-	exec setpriv --reuid=$2 --regid=$2 --clear-groups unshare -Urn sh root.sh' sh $outside $NOBODY >said 2>errors ||
+	exec setpriv --reuid=$2 --regid=$2 --clear-groups unshare -Ur unshare -n sh root.sh' sh $outside $NOBODY >said 2>errors ||
 	{ cat said errors; fail "the root of a user namespace cannot configure his own"; }
 same "what he could do" "$(cat said)" configured
 sed 's/^/  /' errors

@@ -111,7 +111,7 @@ gone=$(stat_switch crowded_out)
 [ "$gone" -ge $((MANY - MOST)) ] && [ "$gone" -le $((MANY - MOST + 5)) ] || fail "crowded out: $gone"
 [ "$(at_port 82)" -le $((MOST + 5)) ] || fail "$(at_port 82) sockets"
 
-step "one more honest client drives one more away"
+step "while as many wait as may, a client that is quick is served; and all is freed"
 same "an honest client" "$(fetch :82/1k | cut -c1-3)" 200
 kill $second
 wait $second || true

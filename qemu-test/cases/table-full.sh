@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # What is limited is full: the table of the switch, those of the servers, and the accept queues of all
 # servers. Clients get a 503, those who are served go on, and all is well as soon as there is room.
-# run: --timeout 300 --switch-args linger_ms=1000 --server-args linger_ms=1000
+# run: --timeout 480 --switch-args linger_ms=1000 --server-args linger_ms=1000
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
@@ -64,7 +64,7 @@ fill 15
 for n in 1 2 3; do same "elements at server $n" "$(stat_server $n connections)" 5; done
 refused "the servers' tables are full" 3
 for n in 1 2 3; do
-	[ "$(stat_server $n refused_no_memory)" -ge 1 ] || fail "server $n has not refused"
+	[ "$(stat_server $n refused_out_of_memory)" -ge 1 ] || fail "server $n has not refused"
 	same "elements at server $n" "$(stat_server $n connections)" 5
 done
 release
