@@ -87,6 +87,10 @@ module! {
             default: 4096,
             description: "Most peers whose messages are told from repetitions, per network namespace",
         },
+        chain_warn: u32 {
+            default: 64,
+            description: "How long a chain of the table of connections may grow before the log says so",
+        },
     },
 }
 
@@ -111,6 +115,10 @@ impl kernel::Module for ThopSwitch {
             protocol: thop_kernel::parameter(module_parameters::protocol.value()),
             insecure: thop_kernel::parameter(module_parameters::insecure.value()) != 0,
             peers: thop_kernel::parameter(module_parameters::peers.value()),
+            keyed: thop_kernel::hash::is_keyed(),
+            chains: thop_kernel::table::ChainWatch::new(thop_kernel::parameter(
+                module_parameters::chain_warn.value(),
+            )),
         };
         if parameters.insecure {
             pr_notice!("insecure: without keys, whoever can send messages here is believed\n");

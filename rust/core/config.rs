@@ -9,7 +9,7 @@
 //!           [check-interval T] [down-after T] [up-after N] [slow-start T]
 //! server NAME pool POOL address ADDR:PORT [weight N] [max N]
 //! service NAME address ADDR:PORT [protocol http|tls] [pool POOL] [h2 POOL] [ech default|outer]
-//!              [head-limit OCTETS] [head-timeout T]
+//!              [head-limit OCTETS] [head-timeout T] [clients N]
 //! route service SERVICE CONDITION... [class NAME] pool POOL
 //!
 //! CONDITION: host HOST | host *.DOMAIN | path PREFIX | path-exact PATH | path-suffix SUFFIX
@@ -62,6 +62,8 @@
 //! * `head-limit` is 256 to 32768 octets, by default 16384. A suffix `k` stands for 1024. It is
 //!   for a ClientHello too.
 //! * `head-timeout` is 100ms to 60m, by default 10s.
+//! * `clients` is how many clients may be connected whose head is not complete: 1 to 1000000, by
+//!   default 16384. One more, and the one that has been connected longest must go.
 //!
 //! Routes:
 //!
@@ -151,6 +153,9 @@ pub const DEFAULT_HEAD_LIMIT: u32 = 16384;
 /// The head timeout of a service that names none, milliseconds.
 pub const DEFAULT_HEAD_TIMEOUT_MS: u32 = 10_000;
 
+/// How many clients may be sending their heads to a service that says nothing of it.
+pub const DEFAULT_CLIENTS: u32 = 16384;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -225,6 +230,8 @@ pub struct Service {
     pub head_limit: u32,
     /// How long a client may take to send it, in milliseconds.
     pub head_timeout_ms: u32,
+    /// How many clients may be connected whose head is not complete.
+    pub clients: u32,
 }
 
 /// Servers that can stand in for each other.

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`addr`] | endpoints, connection keys, the XOR hash |
 //! | [`auth`] | keys, and which messages have come before |
+//! | [`hash`] | how connections are spread over a table: the XOR hash, or one with a secret key |
 //! | [`checksum`] | the Internet checksum and its incremental update |
 //! | [`packet`] | IPv4 and TCP headers: reading, writing, rewriting |
 //! | [`http`] | the request head, incrementally |
@@ -44,6 +45,7 @@ pub mod command;
 pub mod config;
 pub mod deadline;
 pub mod flow;
+pub mod hash;
 pub mod health;
 pub mod heap;
 pub mod http;

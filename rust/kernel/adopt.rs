@@ -86,12 +86,13 @@ pub struct Adopted {
 
 impl Element for Adopted {
     type Key = usize;
+    type Hasher = ();
 
     fn key(&self) -> usize {
         self.sk
     }
 
-    fn hash(key: &usize) -> u32 {
+    fn hash((): &(), key: &usize) -> u32 {
         // Sockets are aligned to cache lines; the multiplier spreads what is left (Knuth).
         ((*key >> 6) as u32).wrapping_mul(0x9e37_79b1) >> 8
     }
@@ -114,7 +115,7 @@ impl Sockets {
     /// At most `limit` sockets. Process context.
     pub fn new(cache: Arc<SocketCache>, buckets: u32, limit: u32) -> Result<Self> {
         Ok(Self {
-            table: Table::new(cache, buckets, limit)?,
+            table: Table::new(cache, buckets, limit, ())?,
         })
     }
 

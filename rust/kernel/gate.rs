@@ -128,12 +128,13 @@ pub struct Sender {
 
 impl Element for Sender {
     type Key = u64;
+    type Hasher = ();
 
     fn key(&self) -> u64 {
         self.epoch
     }
 
-    fn hash(epoch: &u64) -> u32 {
+    fn hash(_: &(), epoch: &u64) -> u32 {
         // Epochs are random.
         *epoch as u32
     }
@@ -147,12 +148,13 @@ pub struct Receiver {
 
 impl Element for Receiver {
     type Key = IpAddr;
+    type Hasher = ();
 
     fn key(&self) -> IpAddr {
         self.address
     }
 
-    fn hash(address: &IpAddr) -> u32 {
+    fn hash(_: &(), address: &IpAddr) -> u32 {
         // Neighbours fall into neighbouring buckets.
         xor_hash(&Endpoint::new(*address, 0))
     }
@@ -231,8 +233,8 @@ impl Gate {
             GFP_KERNEL,
         )?;
         let buckets = shared.peers / 4;
-        let senders = Table::new(shared.senders.clone(), buckets, shared.peers)?;
-        let receivers = Table::new(shared.receivers.clone(), buckets, shared.peers)?;
+        let senders = Table::new(shared.senders.clone(), buckets, shared.peers, ())?;
+        let receivers = Table::new(shared.receivers.clone(), buckets, shared.peers, ())?;
         let insecure = shared.insecure;
         Ok(pin_init!(Self {
             insecure,

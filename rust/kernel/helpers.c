@@ -42,11 +42,48 @@ unsigned long thop_ms_to_jiffies(unsigned int ms)
 	return msecs_to_jiffies(ms);
 }
 
+/* Module parameters. */
+
+/* In the order of what thop_hash_is_keyed() answers. */
+static const char *const thop_hashes[] = { "xor", "siphash" };
+static bool thop_hash_keyed;
+
+static int thop_hash_set(const char *val, const struct kernel_param *kp)
+{
+	int choice = sysfs_match_string(thop_hashes, val);
+
+	if (choice < 0)
+		return choice;
+	*(bool *)kp->arg = choice;
+	return 0;
+}
+
+static int thop_hash_get(char *buffer, const struct kernel_param *kp)
+{
+	return sysfs_emit(buffer, "%s\n", thop_hashes[*(bool *)kp->arg]);
+}
+
+static const struct kernel_param_ops thop_hash_ops = {
+	.set = thop_hash_set,
+	.get = thop_hash_get,
+};
+
+/* This object is part of both modules, and so is the parameter. */
+module_param_cb(hash, &thop_hash_ops, &thop_hash_keyed, 0444);
+__MODULE_PARM_TYPE(hash, "word");
+MODULE_PARM_DESC(hash, "How the table of connections is hashed: xor (the paper's key) or siphash (with a secret key)");
+
+bool thop_hash_is_keyed(void)
+{
+	return thop_hash_keyed;
+}
+
 /* Memory. */
 
 void *thop_kvzalloc(size_t size)
 {
-	return kvzalloc(size, GFP_KERNEL);
+	/* Charged to who makes a network namespace, who may be anybody. */
+	return kvzalloc(size, GFP_KERNEL_ACCOUNT);
 }
 
 struct kmem_cache *thop_cache_create(const char *name, unsigned int size, unsigned int align)
@@ -404,6 +441,12 @@ int thop_socket_bind(struct socket *sock, __be32 addr, u16 port)
 	/* The virtual address may come to this machine later. */
 	ip_sock_set_freebind(sock->sk);
 	return kernel_bind(sock, (void *)&sin, sizeof(sin));
+}
+
+int thop_socket_listen(struct socket *sock)
+{
+	/* As far as listen() goes: kernel_listen() itself looks at no limit. */
+	return kernel_listen(sock, READ_ONCE(sock_net(sock->sk)->core.sysctl_somaxconn));
 }
 
 int thop_socket_create(struct net *net, struct socket **out)

@@ -12,6 +12,7 @@
 #include <linux/icmp.h>
 #include <linux/ip.h>
 #include <linux/kernel_stat.h>
+#include <linux/moduleparam.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/percpu.h>
@@ -21,6 +22,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/sysfs.h>
 #include <linux/tcp.h>
 #include <linux/workqueue.h>
 #include <net/gso.h>
@@ -49,6 +51,9 @@ bool thop_rcu_is_over(u64 cookie);
 /* Time. */
 u64 thop_now_ms(void);
 unsigned long thop_ms_to_jiffies(unsigned int ms);
+
+/* Module parameters. */
+bool thop_hash_is_keyed(void);
 
 /* Memory. */
 void *thop_kvzalloc(size_t size);
@@ -124,6 +129,7 @@ void thop_sk_get_callbacks(const struct sock *sk, void (**data_ready)(struct soc
 void thop_sk_set_callbacks(struct sock *sk, void (*data_ready)(struct sock *),
 			   void (*state_change)(struct sock *));
 int thop_socket_bind(struct socket *sock, __be32 addr, u16 port);
+int thop_socket_listen(struct socket *sock);
 int thop_socket_create(struct net *net, struct socket **out);
 struct sock *thop_socket_sk(const struct socket *sock);
 int thop_socket_accept(struct socket *sock, struct socket **out);

@@ -32,6 +32,12 @@
 //! may have passed the forwarder just before the connection was entered there, and would meet no
 //! socket, which is answered with a reset. From there to the socket it is one read-side section.
 //!
+//! # How many
+//!
+//! [`Dispatcher::most_waiting()`] bounds how many connections are Waiting, and how many are Lingering:
+//! for one more the oldest goes. So clients that never finish keep nobody out who does. Those that are
+//! parked or queued are bounded by who keeps them.
+//!
 //! # Locking
 //!
 //! `progress`, and a change from Waiting, belong to the socket's lock. The queue of children that
@@ -130,6 +136,12 @@ pub trait Dispatcher: Send + Sync + 'static {
 
     /// The answer to a request that took longer.
     fn timed_out(&self) -> &'static [u8];
+
+    /// How many connections may wait for their requests at a time.
+    fn most_waiting(&self) -> u32;
+
+    /// The answer to the one that has waited longest, when there are more.
+    fn crowded_out(&self) -> &'static [u8];
 }
 
 /// What shall become of a connection.
@@ -183,6 +195,8 @@ struct Core<D: Dispatcher> {
     queue: SpinLockBh<Queue<D>>,
     /// The worker's alone.
     waiting: UnsafeCell<Deadlines<D>>,
+    /// Found to wait for no request any more, when they were accepted or should have been ended.
+    kept: UnsafeCell<Deadlines<D>>,
     lingering: UnsafeCell<Deadlines<D>>,
     /// Released, and waiting for a grace period to end; in the order of their grace periods.
     released: UnsafeCell<Deadlines<D>>,
@@ -500,12 +514,18 @@ impl<D: Dispatcher> Core<D> {
                 // SAFETY: The worker's own fields; the child lives until it is closed.
                 unsafe {
                     *child.socket.get() = socket;
-                    *child.deadline.get() = now_ms() + u64::from(self.dispatcher.timeout_ms());
-                    Deadlines::append(self.waiting.get(), Arc::as_ptr(child).cast_mut());
                     // Its data may have come when there was no memory to note it.
                     Self::process(sk);
+                    let (list, ms) = if child.phase.load(Acquire) == phase::WAITING {
+                        (self.waiting.get(), u64::from(self.dispatcher.timeout_ms()))
+                    } else {
+                        (self.kept.get(), LINGER_MS)
+                    };
+                    *child.deadline.get() = now_ms() + ms;
+                    Deadlines::append(list, Arc::as_ptr(child).cast_mut());
                     bindings::release_sock(sk);
                 }
+                self.make_room();
             } else {
                 // No memory: the client gets a reset, as from any server that cannot go on.
                 // SAFETY: Locked; nothing of ours stays behind.
@@ -614,6 +634,12 @@ impl<D: Dispatcher> Core<D> {
             Deadlines::unlink(child);
             Deadlines::append(self.lingering.get(), child);
         }
+        let most = self.dispatcher.most_waiting();
+        // SAFETY: The worker's own list.
+        while let Some(child) = unsafe { Self::first_beyond(self.lingering.get(), most) } {
+            // Its answer is on its way; only how it ends is not watched.
+            self.close(&child);
+        }
     }
 
     /// Throws away what has been received. `false` when the peer has closed.
@@ -665,7 +691,7 @@ impl<D: Dispatcher> Core<D> {
     fn expire(&self) -> u64 {
         let now = now_ms();
         let mut next = u64::MAX;
-        for list in [self.waiting.get(), self.lingering.get()] {
+        for list in [self.waiting.get(), self.kept.get(), self.lingering.get()] {
             loop {
                 // SAFETY: The worker's own list; a child on it is open and alive.
                 let (child, deadline) = unsafe {
@@ -680,7 +706,7 @@ impl<D: Dispatcher> Core<D> {
                     next = next.min(deadline - now);
                     break;
                 }
-                self.expire_one(&child, now);
+                self.expire_one(&child, now, D::timed_out);
             }
         }
         next
@@ -706,13 +732,40 @@ impl<D: Dispatcher> Core<D> {
         }
     }
 
-    fn expire_one(&self, child: &Arc<Child<D>>, now: u64) {
+    /// Ends connections that wait for their requests until there are no more than there may be.
+    fn make_room(&self) {
+        let most = self.dispatcher.most_waiting();
+        // Each turn takes one off the list.
+        // SAFETY: The worker's own list; a child on it is open and alive.
+        while let Some(child) = unsafe { Self::first_beyond(self.waiting.get(), most) } {
+            self.expire_one(&child, now_ms(), D::crowded_out);
+        }
+    }
+
+    /// The first child of a list that has more than `most`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the worker; `list` is one of its own.
+    unsafe fn first_beyond(list: *mut Deadlines<D>, most: u32) -> Option<Arc<Child<D>>> {
+        // SAFETY: By the function's requirements; a child on a list is open and alive, and so is the
+        // reference that its socket owns.
+        unsafe {
+            let first = (*list).first;
+            if (*list).len <= most || first.is_null() {
+                return None;
+            }
+            Some((*mem::ManuallyDrop::new(Arc::from_raw(first))).clone())
+        }
+    }
+
+    fn expire_one(&self, child: &Arc<Child<D>>, now: u64, answer: fn(&D) -> &'static [u8]) {
         // SAFETY: Worker, process context; the socket is open, as it is on a list.
         unsafe {
             bindings::thop_lock_sock(child.sk);
             let late = child.phase.load(Acquire) == phase::WAITING;
             if late {
-                *child.answer.get() = self.dispatcher.timed_out();
+                *child.answer.get() = answer(&self.dispatcher);
                 child.phase.store(phase::ANSWERING, Release);
             }
             bindings::release_sock(child.sk);
@@ -727,7 +780,7 @@ impl<D: Dispatcher> Core<D> {
                     let this = Arc::as_ptr(child).cast_mut();
                     Deadlines::unlink(this);
                     *child.deadline.get() = now + LINGER_MS;
-                    Deadlines::append(self.waiting.get(), this);
+                    Deadlines::append(self.kept.get(), this);
                 }
             }
         }
@@ -774,6 +827,7 @@ impl<D: Dispatcher> Listener<D> {
                 callbacks,
                 queue <- SpinLockBh::new(Queue { first: ptr::null_mut(), closed: false }),
                 waiting: UnsafeCell::new(Deadlines::new()),
+                kept: UnsafeCell::new(Deadlines::new()),
                 lingering: UnsafeCell::new(Deadlines::new()),
                 released: UnsafeCell::new(Deadlines::new()),
                 // SAFETY: Initialises the work in its final place.
@@ -802,8 +856,7 @@ impl<D: Dispatcher> Listener<D> {
             );
             bindings::thop_sk_set_user_data(sk, Arc::as_ptr(&this.core).cast_mut().cast());
             bindings::thop_sk_limit_window(sk, window as i32);
-            // The kernel caps the backlog at net.core.somaxconn.
-            to_result(bindings::kernel_listen(socket, i32::from(u16::MAX)))?;
+            to_result(bindings::thop_socket_listen(socket))?;
         }
         Ok(this)
     }
@@ -830,6 +883,7 @@ impl<D: Dispatcher> Drop for Listener<D> {
         core.accept();
         for list in [
             core.waiting.get(),
+            core.kept.get(),
             core.lingering.get(),
             core.released.get(),
         ] {

@@ -9,6 +9,9 @@
 //! removed; its key never changes meanwhile. Bucket locks are taken with softirqs disabled, one at a
 //! time. Closures given to the table run with the bucket's lock held: they must not send, sleep, or
 //! use the table. Elements that are removed are returned, so that they are dropped without the lock.
+//!
+//! A lookup costs as much as its bucket's chain is long. The table knows its longest chain: at
+//! every insertion, which has walked the chain anyway, and from every sweep of the whole table.
 
 use core::{
     cell::UnsafeCell,
@@ -39,11 +42,14 @@ pub trait Element: Send {
     /// What names an element.
     type Key: Copy + Eq;
 
+    /// What hashes names.
+    type Hasher: Send + Sync;
+
     /// The element's name. It must not change while the element is in a table.
     fn key(&self) -> Self::Key;
 
     /// The hash of a name; buckets are chosen by its low bits.
-    fn hash(key: &Self::Key) -> u32;
+    fn hash(hasher: &Self::Hasher, key: &Self::Key) -> u32;
 }
 
 /// A slab cache for the elements of tables: `struct kmem_cache`.
@@ -137,6 +143,35 @@ pub enum Refused {
     NoMemory,
 }
 
+/// How often the log says that a chain is long, milliseconds.
+const WARN_MS: u64 = 60_000;
+
+/// Watches over the chains of all tables of a module, so that the log says when one is long, and is
+/// not filled with it.
+pub struct ChainWatch {
+    limit: u32,
+    /// When it was said last, milliseconds since boot; 0: never.
+    said_ms: Atomic<u64>,
+}
+
+impl ChainWatch {
+    /// Chains of up to `limit` elements are nothing to tell of.
+    pub const fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            said_ms: Atomic::new(0),
+        }
+    }
+
+    /// Whether it is time to say that there is a chain of this length. Any context.
+    pub fn is_due(&self, chain: u32, now_ms: u64) -> bool {
+        let said = self.said_ms.load(Relaxed);
+        chain > self.limit
+            && (said == 0 || now_ms.saturating_sub(said) >= WARN_MS)
+            && self.said_ms.cmpxchg(said, now_ms.max(1), Relaxed).is_ok()
+    }
+}
+
 /// The hash table.
 ///
 /// # Invariants
@@ -148,6 +183,11 @@ pub struct Table<T: Element> {
     mask: u32,
     limit: u32,
     count: Atomic<i32>,
+    hasher: T::Hasher,
+    /// The longest chain that there ever was.
+    longest: Atomic<u32>,
+    /// The longest chain that the last sweep of all buckets has left.
+    swept: Atomic<u32>,
     cache: Arc<Cache<T>>,
 }
 
@@ -159,7 +199,7 @@ unsafe impl<T: Element> Sync for Table<T> {}
 impl<T: Element> Table<T> {
     /// A table of at least `buckets` buckets (rounded up to a power of two) that never holds more
     /// than `limit` elements. Process context.
-    pub fn new(cache: Arc<Cache<T>>, buckets: u32, limit: u32) -> Result<Self> {
+    pub fn new(cache: Arc<Cache<T>>, buckets: u32, limit: u32, hasher: T::Hasher) -> Result<Self> {
         let buckets = buckets.clamp(1, 1 << 24).next_power_of_two();
         // SAFETY: Plain allocation; no requirements.
         let memory =
@@ -178,6 +218,9 @@ impl<T: Element> Table<T> {
             mask: buckets - 1,
             limit: limit.min(i32::MAX as u32),
             count: Atomic::new(0),
+            hasher,
+            longest: Atomic::new(0),
+            swept: Atomic::new(0),
             cache,
         })
     }
@@ -197,10 +240,31 @@ impl<T: Element> Table<T> {
         self.len() == 0
     }
 
+    /// The longest chain: as the last sweep of the whole table has left it, and that there ever was.
+    pub fn chains(&self) -> (u32, u32) {
+        // Elements may have gone since.
+        (
+            self.swept.load(Relaxed).min(self.len()),
+            self.longest.load(Relaxed),
+        )
+    }
+
+    /// A chain has grown to this length.
+    #[inline]
+    fn grown(&self, length: u32) {
+        let mut longest = self.longest.load(Relaxed);
+        while length > longest {
+            match self.longest.cmpxchg(longest, length, Relaxed) {
+                Ok(_) => break,
+                Err(other) => longest = other,
+            }
+        }
+    }
+
     /// The bucket that a key belongs to.
     #[inline]
     pub fn bucket_of(&self, key: &T::Key) -> u32 {
-        T::hash(key) & self.mask
+        T::hash(&self.hasher, key) & self.mask
     }
 
     #[inline]
@@ -221,15 +285,15 @@ impl<T: Element> Table<T> {
         Some(f(node))
     }
 
-    /// Runs `f` on the first element that `matches`, among those whose keys hash to `hash`.
+    /// Runs `f` on the first element that `matches`, among those whose keys have this hash.
     #[inline]
     pub fn find<R>(
         &self,
-        hash: u32,
+        hash: impl FnOnce(&T::Hasher) -> u32,
         mut matches: impl FnMut(&T) -> bool,
         f: impl FnOnce(&mut T) -> R,
     ) -> Option<R> {
-        let mut chain = self.lock(hash & self.mask);
+        let mut chain = self.lock(hash(&self.hasher));
         let node = chain.find(|value| matches(value))?;
         Some(f(node))
     }
@@ -274,12 +338,21 @@ impl<T: Element> Table<T> {
             }
         };
         let mut chain = self.lock(self.bucket_of(&key));
-        let old = chain.unlink(|value| value.key() == key && f(value));
-        let stays = old.is_none() && chain.find(|value| value.key() == key).is_some();
+        let (mut seen, mut exists) = (0, false);
+        let old = chain.unlink(|value| {
+            seen += 1;
+            let same = value.key() == key;
+            exists |= same;
+            same && f(value)
+        });
+        let stays = exists && old.is_none();
         if !stays {
             chain.push(node);
         }
         drop(chain);
+        if !exists {
+            self.grown(seen + 1);
+        }
         if stays {
             self.count.fetch_sub(1, Relaxed);
             // SAFETY: It was never in the table, and came from this cache.
@@ -292,16 +365,14 @@ impl<T: Element> Table<T> {
     }
 
     /// Removes those elements of a bucket that `f` chooses, and gives each to `gone` once the lock
-    /// is released.
-    pub fn sweep(&self, bucket: u32, mut f: impl FnMut(&mut T) -> bool, mut gone: impl FnMut(T)) {
-        let mut removed: *mut Node<T> = ptr::null_mut();
-        let mut chain = self.lock(bucket);
-        while let Some(node) = chain.unlink(&mut f) {
-            // SAFETY: Unlinked, so it is ours alone.
-            unsafe { (*node.as_ptr()).next = removed };
-            removed = node.as_ptr();
-        }
-        drop(chain);
+    /// is released. Returns how many are left.
+    pub fn sweep(
+        &self,
+        bucket: u32,
+        f: impl FnMut(&mut T) -> bool,
+        mut gone: impl FnMut(T),
+    ) -> u32 {
+        let (mut removed, left) = self.lock(bucket).unlink_all(f);
         while let Some(node) = NonNull::new(removed) {
             // SAFETY: It is on our own list; read before it is freed.
             removed = unsafe { (*node.as_ptr()).next };
@@ -309,15 +380,17 @@ impl<T: Element> Table<T> {
             // SAFETY: Unlinked under the lock, so nobody can reach it; it came from this cache.
             gone(unsafe { self.cache.free(node) });
         }
+        left
     }
 
     /// [`Table::sweep()`] of all buckets, each for itself.
     pub fn sweep_all(&self, mut f: impl FnMut(&mut T) -> bool, mut gone: impl FnMut(T)) {
-        let mut next = 0;
+        let (mut next, mut longest) = (0, 0);
         while let Some(bucket) = self.next_used(next) {
-            self.sweep(bucket, &mut f, &mut gone);
+            longest = longest.max(self.sweep(bucket, &mut f, &mut gone));
             next = bucket + 1;
         }
+        self.swept.store(longest, Relaxed);
     }
 
     /// Shows each element of a bucket to `f`, under the bucket's lock.
@@ -391,6 +464,28 @@ impl<T> Chain<'_, T> {
             }
         }
         None
+    }
+
+    /// Takes all elements that `f` accepts out of the list, in one walk. Returns them as a list of
+    /// their own, and how many are left.
+    fn unlink_all(&mut self, mut f: impl FnMut(&mut T) -> bool) -> (*mut Node<T>, u32) {
+        let (mut removed, mut left) = (ptr::null_mut(), 0);
+        // SAFETY: As for `unlink()`. A node that was unlinked is ours alone.
+        unsafe {
+            let mut link = self.bucket.first.get();
+            while let Some(node) = NonNull::new(*link) {
+                let node = node.as_ptr();
+                if f(&mut (*node).value) {
+                    *link = (*node).next;
+                    (*node).next = removed;
+                    removed = node;
+                } else {
+                    left += 1;
+                    link = ptr::addr_of_mut!((*node).next);
+                }
+            }
+        }
+        (removed, left)
     }
 
     fn push(&mut self, node: NonNull<Node<T>>) {

@@ -21,6 +21,7 @@
 //! | [`gate`] | who may speak THOP to an instance |
 //! | [`hmac`] | keyed codes, and secrets |
 //! | [`segment`] | TCP segments in hooks |
+//! | [`hash`] | the module parameter that chooses the hash of connections |
 //! | [`random`] | random numbers |
 //! | [`send`] | routes, and sending what did not come from a socket |
 //!
@@ -37,6 +38,7 @@ mod compat;
 pub mod adopt;
 pub mod counters;
 pub mod gate;
+pub mod hash;
 pub mod hmac;
 pub mod instance;
 pub mod listener;

@@ -5,10 +5,8 @@
 use core::net::Ipv4Addr;
 
 use thop_core::{
-    addr::{
-        xor_hash,
-        FlowKey, //
-    },
+    addr::FlowKey,
+    hash::Hasher,
     wire::{
         Handoff,
         Message,
@@ -143,14 +141,17 @@ impl Handed {
 
 impl Element for Handed {
     type Key = FlowKey;
+    type Hasher = Hasher;
 
     #[inline]
     fn key(&self) -> FlowKey {
         Self::key_of(&self.parties)
     }
 
+    /// What a server sends shows the service's address and not its own, so that only the client is
+    /// known both there and here.
     #[inline]
-    fn hash(key: &FlowKey) -> u32 {
-        xor_hash(&key.client)
+    fn hash(hasher: &Hasher, key: &FlowKey) -> u32 {
+        hasher.client(&key.client)
     }
 }

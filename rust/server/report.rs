@@ -91,7 +91,10 @@ fn show_auth(server: &Server, _record: u64, text: &mut Text<'_>) {
 
 fn show_stats(server: &Server, _record: u64, text: &mut Text<'_>) {
     let _ = writeln!(text, "boot {}", server.boot);
+    let (chain, longest) = server.handoffs.chains();
     let _ = writeln!(text, "connections {}", server.handoffs.len());
+    let _ = writeln!(text, "chain {chain}");
+    let _ = writeln!(text, "chain_longest {longest}");
     let _ = writeln!(text, "alive {}", server.live.all());
     let _ = writeln!(text, "cpu {}", server.cpu.busy());
     let _ = server.statistics.write(text);

@@ -33,11 +33,9 @@ use kernel::{
     },
 };
 use thop_core::{
-    addr::{
-        xor_hash,
-        FlowKey, //
-    },
+    addr::FlowKey,
     deadline::Deadlines,
+    hash::Hasher,
     packet::{
         parse_ipv4,
         rewrite_destination_ipv4,
@@ -88,6 +86,7 @@ use thop_kernel::{
     sync::SpinLockBh,
     table::{
         Cache,
+        ChainWatch,
         Table, //
     },
     time::now_ms, //
@@ -125,6 +124,9 @@ pub(crate) struct Parameters {
     pub(crate) protocol: u8,
     pub(crate) insecure: bool,
     pub(crate) peers: u32,
+    /// Whether connections are hashed with a secret key.
+    pub(crate) keyed: bool,
+    pub(crate) chains: ChainWatch,
 }
 
 /// What all instances share.
@@ -523,7 +525,7 @@ impl Server {
         // The parser takes the sender for the client.
         let (service, client) = (segment.key.client, segment.key.service);
         let silent = self.handoffs.find(
-            xor_hash(&client),
+            |hasher| hasher.client(&client),
             |handed| handed.parties.client == client && handed.parties.service == service,
             |handed| handed.must_be_silent(now_ms()),
         );
@@ -630,6 +632,17 @@ impl Server {
             |handed| handed.expired(self.parameters.linger_ms, self.parameters.closed_ms, now),
             drop,
         );
+        let (chain, _) = self.handoffs.chains();
+        if self.parameters.chains.is_due(chain, now) {
+            pr_warn!(
+                "{chain} connections share one bucket of the table: too few buckets{}\n",
+                if self.parameters.keyed {
+                    " (parameter buckets)"
+                } else {
+                    " (parameter buckets), or addresses chosen to collide (then hash=siphash helps)"
+                }
+            );
+        }
     }
 }
 
@@ -680,6 +693,7 @@ impl Instance for Server {
             shared.handoffs.clone(),
             parameters.buckets,
             parameters.connections,
+            Hasher::new(parameters.keyed, random::number),
         )?;
         let sockets = Sockets::new(
             shared.sockets.clone(),

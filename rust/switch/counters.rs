@@ -47,6 +47,8 @@ thop_kernel::counted_events! {
     Answered504 = "answered_504",
     /// 505 was answered.
     Answered505 = "answered_505",
+    /// A client had to go as too many others came while its head was not complete.
+    CrowdedOut = "crowded_out",
     /// A TLS client was too slow to send its ClientHello.
     HelloTimeouts = "hello_timeouts",
     /// A TLS alert was sent.

@@ -517,6 +517,16 @@ impl Dispatcher for Service {
             .unwrap_or(config::DEFAULT_HEAD_TIMEOUT_MS)
     }
 
+    fn most_waiting(&self) -> u32 {
+        self.configured(|service| service.clients)
+            .unwrap_or(config::DEFAULT_CLIENTS)
+    }
+
+    fn crowded_out(&self) -> &'static [u8] {
+        self.switch.count(Counter::CrowdedOut);
+        self.timed_out()
+    }
+
     fn timed_out(&self) -> &'static [u8] {
         match self.configured(|service| service.protocol) {
             Some(Protocol::Tls) => {

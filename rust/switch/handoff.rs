@@ -28,11 +28,9 @@ use kernel::{
     },
 };
 use thop_core::{
-    addr::{
-        xor_hash,
-        FlowKey, //
-    },
+    addr::FlowKey,
     flow::Flow,
+    hash::Hasher,
     policy::Class,
     wire::{
         Message,
@@ -173,6 +171,7 @@ impl Connection {
 
 impl Element for Connection {
     type Key = FlowKey;
+    type Hasher = Hasher;
 
     #[inline]
     fn key(&self) -> FlowKey {
@@ -180,7 +179,7 @@ impl Element for Connection {
     }
 
     #[inline]
-    fn hash(key: &FlowKey) -> u32 {
-        xor_hash(&key.client)
+    fn hash(hasher: &Hasher, key: &FlowKey) -> u32 {
+        hasher.flow(key)
     }
 }

@@ -251,6 +251,9 @@ fn show_servers(node: &Node, record: u64, text: &mut Text<'_>) {
 
 fn show_stats(node: &Node, _record: u64, text: &mut Text<'_>) {
     let switch = &node.switch;
+    let (chain, longest) = switch.table.chains();
     let _ = writeln!(text, "connections {}", switch.table.len());
+    let _ = writeln!(text, "chain {chain}");
+    let _ = writeln!(text, "chain_longest {longest}");
     let _ = switch.statistics.write(text);
 }

@@ -38,6 +38,7 @@ use thop_core::{
     checksum::Sum,
     deadline::Deadlines,
     flow::Timeouts,
+    hash::Hasher,
     packet::{
         Flags,
         Ipv4Tcp,
@@ -83,6 +84,7 @@ use thop_kernel::{
     },
     table::{
         Cache,
+        ChainWatch,
         Table, //
     },
     time::now_ms, //
@@ -122,6 +124,9 @@ pub(crate) struct Parameters {
     pub(crate) protocol: u8,
     pub(crate) insecure: bool,
     pub(crate) peers: u32,
+    /// Whether connections are hashed with a secret key.
+    pub(crate) keyed: bool,
+    pub(crate) chains: ChainWatch,
 }
 
 /// Handoffs that must be looked at, by when: a key and the id it had.
@@ -168,7 +173,8 @@ impl Switch {
         gate: &gate::Shared,
     ) -> Result<Arc<Self>> {
         let channel = Channel::new(namespace, parameters.protocol, Side::Switch, gate)?;
-        let table = Table::new(cache, parameters.buckets, parameters.connections)?;
+        let hasher = Hasher::new(parameters.keyed, random::number);
+        let table = Table::new(cache, parameters.buckets, parameters.connections, hasher)?;
         let cluster = KBox::new(Cluster::empty(), GFP_KERNEL)?;
         let statistics = Statistics::new()?;
         Arc::pin_init(
@@ -708,6 +714,17 @@ impl Switch {
                 self.removed(connection);
             },
         );
+        let (chain, _) = self.table.chains();
+        if self.parameters.chains.is_due(chain, now) {
+            pr_warn!(
+                "{chain} connections share one bucket of the table: too few buckets{}\n",
+                if self.parameters.keyed {
+                    " (parameter buckets)"
+                } else {
+                    " (parameter buckets), or addresses chosen to collide (then hash=siphash helps)"
+                }
+            );
+        }
     }
 
     /// Empties the table. The servers end what they have of it: their clients could not reach them

@@ -10,8 +10,8 @@ use super::{
         self, endpoint, head_limit_of, name_word, number_in, pair_of, time_in, HostWord, Place,
     },
     Config, Pool, PoolId, PoolOption, Protocol, Route, Server, ServerId, Service, ServiceId,
-    Target, DEFAULT_HEAD_LIMIT, DEFAULT_HEAD_TIMEOUT_MS, MAX_CLASSES, MAX_CONDITIONS, MAX_LINE,
-    MAX_POOLS, MAX_ROUTES, MAX_SERVERS, MAX_SERVICES,
+    Target, DEFAULT_CLIENTS, DEFAULT_HEAD_LIMIT, DEFAULT_HEAD_TIMEOUT_MS, MAX_CLASSES,
+    MAX_CONDITIONS, MAX_LINE, MAX_POOLS, MAX_ROUTES, MAX_SERVERS, MAX_SERVICES,
 };
 use crate::{
     heap::{Heap, List, OutOfMemory},
@@ -32,7 +32,7 @@ pub(super) const POOL_KEYS: [&str; 8] = [
     "slow-start",
 ];
 const SERVER_KEYS: [&str; 4] = ["pool", "address", "weight", "max"];
-const SERVICE_KEYS: [&str; 7] = [
+const SERVICE_KEYS: [&str; 8] = [
     "address",
     "protocol",
     "pool",
@@ -40,6 +40,7 @@ const SERVICE_KEYS: [&str; 7] = [
     "ech",
     "head-limit",
     "head-timeout",
+    "clients",
 ];
 /// What a route may say, its conditions in canonical order.
 const ROUTE_KEYS: [&str; 13] = [
@@ -279,7 +280,7 @@ impl<H: Heap> Parser<H> {
 
     fn service<'t>(&mut self, mut words: impl Iterator<Item = &'t [u8]>) -> Result<(), Reason> {
         let word = name_word(words.next(), Kind::Service)?;
-        let [address, protocol, pool, h2, ech, head_limit, head_timeout] =
+        let [address, protocol, pool, h2, ech, head_limit, head_timeout, clients] =
             options(words, &SERVICE_KEYS)?;
         let endpoint = endpoint(address, Kind::Service)?;
         let protocol = match protocol {
@@ -308,6 +309,10 @@ impl<H: Heap> Parser<H> {
             None => DEFAULT_HEAD_TIMEOUT_MS,
             Some(word) => time_in("head-timeout", word, 100, 3_600_000)?,
         };
+        let clients = match clients {
+            None => DEFAULT_CLIENTS,
+            Some(word) => number_in("clients", word, 1, 1_000_000)?,
+        };
         if self.find_service(word).is_ok() {
             return Err(Reason::Duplicate(Kind::Service, Word::new(word)));
         }
@@ -331,6 +336,7 @@ impl<H: Heap> Parser<H> {
             ech_outer,
             head_limit,
             head_timeout_ms,
+            clients,
         })?;
         self.service_names.insert(hash(word), id)?;
         self.service_endpoints.insert(by_endpoint, id)?;

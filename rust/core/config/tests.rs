@@ -83,6 +83,7 @@ fn defaults() {
     assert_eq!(service.default_pool, None);
     assert_eq!(service.head_limit, 16384);
     assert_eq!(service.head_timeout_ms, 10_000);
+    assert_eq!(service.clients, 16384);
     let server = config.servers()[0];
     assert_eq!(config.name(server.name), "a");
     assert_eq!(server.endpoint.to_string(), "192.0.2.1:80");
@@ -103,12 +104,13 @@ fn everything_said() {
     assert_eq!(config.servers()[0].weight, 0);
     assert_eq!(config.servers()[0].endpoint.port, 65535);
     let config = good(
-        "pool p\nservice s head-timeout 60m pool p head-limit 256 address 192.0.2.1:1\n\
-         service t head-timeout 100ms head-limit 32k address 192.0.2.1:2\n",
+        "pool p\nservice s head-timeout 60m pool p clients 1 head-limit 256 address 192.0.2.1:1\n\
+         service t head-timeout 100ms clients 1000000 head-limit 32k address 192.0.2.1:2\n",
     );
     let [s, t] = config.services() else { panic!() };
     assert_eq!((s.head_timeout_ms, s.head_limit), (3_600_000, 256));
     assert_eq!((t.head_timeout_ms, t.head_limit), (100, 32768));
+    assert_eq!((s.clients, t.clients), (1, 1_000_000));
     assert_eq!(s.default_pool, Some(PoolId::new(0)));
 }
 
@@ -123,8 +125,8 @@ fn the_canonical_form() {
          route service t pool api path /t\n\
          server a pool api address 192.0.2.1:80\n\
          route pool api service s path /API host API.Example.\n\
-         service u address 198.51.100.1:82 head-limit 1000 head-timeout 90s\n\
-         service v address 198.51.100.1:83 head-timeout 1500ms\n\
+         service u address 198.51.100.1:82 clients 016384 head-limit 1000 head-timeout 90s\n\
+         service v address 198.51.100.1:83 clients 7 head-timeout 1500ms\n\
          route service s host x pool web",
     );
     let canonical = "\
@@ -139,7 +141,7 @@ fn the_canonical_form() {
         service t address 198.51.100.1:81 head-limit 8k head-timeout 2m\n\
         route service t path /t pool api\n\
         service u address 198.51.100.1:82 head-limit 1000 head-timeout 90s\n\
-        service v address 198.51.100.1:83 head-timeout 1500ms\n";
+        service v address 198.51.100.1:83 head-timeout 1500ms clients 7\n";
     assert_eq!(config.to_string(), canonical);
     assert_eq!(good(canonical).to_string(), canonical);
 }
@@ -437,6 +439,13 @@ fn values() {
         let tail = format!("\"{bad}\" is out of range (must be 256 to 32768)");
         let shown = service(&format!("head-limit {bad}"));
         assert_eq!(shown, format!("head-limit {tail}"));
+    }
+    for bad in ["0", "1000001"] {
+        let tail = format!("\"{bad}\" is out of range (must be 1 to 1000000)");
+        assert_eq!(
+            service(&format!("clients {bad}")),
+            format!("clients {tail}")
+        );
     }
     for bad in ["10", "s", "1h", "1.5s", "1S", "1us"] {
         let shown = service(&format!("head-timeout {bad}"));

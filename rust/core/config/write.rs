@@ -107,6 +107,9 @@ impl<H: Heap> Config<H> {
         if service.head_timeout_ms != super::DEFAULT_HEAD_TIMEOUT_MS {
             write!(out, " head-timeout {}", Time(service.head_timeout_ms))?;
         }
+        if service.clients != super::DEFAULT_CLIENTS {
+            write!(out, " clients {}", service.clients)?;
+        }
         writeln!(out)
     }
 

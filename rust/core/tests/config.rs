@@ -438,7 +438,7 @@ proptest! {
                 "backup", "queue", "slow-start", "off", "max", "protocol", "tls", "h2", "method",
                 "path-exact", "path-suffix", "header", "cookie", "query", "client", "alpn",
                 "class", "a=b", "10.0.0.0/8", "*.a", "\nroute service a query a pool a class",
-                "path", "head-limit", "head-timeout", "rr", "a", "b", "1", "/", "1k", "1s",
+                "path", "head-limit", "head-timeout", "clients", "rr", "a", "b", "1", "/", "1k", "1s",
                 "192.0.2.1:80", "192.0.2.2:80", "[::1]:80", "\n", "\n", "\npool a\n",
                 "\nservice a address 192.0.2.1:80\n", "\nroute service a path / pool a",
                 "\nserver b pool a address 192.0.2.1:80", "#", "\r\n", "\r", "\u{e9}",

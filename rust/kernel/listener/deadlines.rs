@@ -20,6 +20,7 @@ pub(super) struct Links<D: Dispatcher> {
 pub(super) struct Deadlines<D: Dispatcher> {
     pub(super) first: *mut Child<D>,
     last: *mut Child<D>,
+    pub(super) len: u32,
 }
 
 impl<D: Dispatcher> Deadlines<D> {
@@ -27,6 +28,7 @@ impl<D: Dispatcher> Deadlines<D> {
         Self {
             first: ptr::null_mut(),
             last: ptr::null_mut(),
+            len: 0,
         }
     }
 
@@ -48,6 +50,7 @@ impl<D: Dispatcher> Deadlines<D> {
                 (*(*(*list).last).links.get()).next = child;
             }
             (*list).last = child;
+            (*list).len += 1;
         }
     }
 
@@ -71,6 +74,7 @@ impl<D: Dispatcher> Deadlines<D> {
             } else {
                 (*(*links.next).links.get()).previous = links.previous;
             }
+            (*links.list).len -= 1;
             links.list = ptr::null_mut();
         }
     }
