@@ -33,7 +33,7 @@ answers_of() {
 
 # A server's answer takes three seconds: longer than the switch waits for CREATED.
 slow=() quick=()
-for n in 1 2 3 4; do
+for n in 1 2 3; do
 	slow+=("GET:/do/3/{}" "POST:/do/3/{}")
 	quick+=("GET:/do/0/{}" "POST:/do/0/{}")
 done
@@ -63,7 +63,7 @@ done
 [ $on_time -gt 0 ] && [ $late -gt 0 ] || fail "the switch gave up in $late cases, and in $on_time not"
 all_returned
 
-for delay in 500 1300 2500; do
+for delay in 500 2500; do
 	step "CREATED comes after $delay ms, after the response, which proves as much"
 	fresh
 	answers_of 1 delay ${delay}ms
@@ -73,7 +73,7 @@ for delay in 500 1300 2500; do
 done
 all_returned
 
-for time in 0.3 0.8 1.3 1.8 2.5; do
+for time in 0.8 1.3 2.5; do
 	step "each CREATED is lost for $time s"
 	fresh
 	drop server1 out "ip protocol 253"
@@ -88,7 +88,7 @@ done
 all_returned
 
 step "CREATED comes twice, and in any order"
-for what in "duplicate 100%" "delay 300ms 290ms duplicate 100%" "delay 800ms 790ms duplicate 100%"; do
+for what in "duplicate 100%" "delay 800ms 790ms duplicate 100%"; do
 	fresh
 	answers_of 1 $what
 	answers_of 2 $what
@@ -112,7 +112,7 @@ same "POSTs that it has carried out, and 504" "$(outcomes mute "POST 504")" "$(g
 all_returned
 
 # What a client acknowledges comes without PSH; its SYN and its request come through.
-for time in 0.7 1.2 1.8 2.5 4; do
+for time in 0.7 1.8 4; do
 	step "nor is the switch told by the client what it has heard, for $time s: the response goes on then"
 	fresh
 	drop switch in "ip protocol 253 counter drop
