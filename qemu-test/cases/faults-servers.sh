@@ -66,10 +66,10 @@ works_again between
 
 step "no power during the response: nothing more comes; once the server is back, whoever speaks is reset"
 pool_of 1 | configure
-PATIENCE=15 ask_begins silent "GET:/own/slow/300k?{}" "GET:/do/5/{}" "POST:/do/5/{}"
+PATIENCE=15 ask_begins silent "GET:/own/slower/300k?{}" "GET:/do/100/{}" "POST:/do/100/{}"
 silent=$ASKING
-KEEPALIVE=1 ask_begins during "GET:/own/slow/300k?{}" "GET:/do/5/{}" "POST:/do/5/{}"
-handed_over() { [ "$(rows server1 thop_server/connections)" -ge 6 ] && [ "$(cat done | grep -c '^server1 .* \(silent\|during\)-')" = 4 ]; }
+PATIENCE=300 KEEPALIVE=1 ask_begins during "GET:/own/slower/300k?{}" "GET:/do/100/{}" "POST:/do/100/{}"
+handed_over() { [ "$(rows server1 thop_server/connections)" -ge 6 ] && [ "$(grep -c '^server1 .* \(silent\|during\)-' done)" = 4 ]; }
 wait_for 30 handed_over
 # CREATED is at the switch.
 confirmed() { ! on switch grep -q handoff /proc/net/thop_switch/connections; }
@@ -86,7 +86,7 @@ default_configuration | configure
 works_again during
 
 step "no power, under load, and back, three times"
-load_begins power
+PATIENCE=10 load_begins power
 for n in 1 2 3; do
 	sleep 2
 	power_off server$n

@@ -3,7 +3,8 @@
 # cases `faults-*`, after helpers.sh; account.py says what an outcome is.
 #
 # Servers answer
-#   GET  /own/NAME, /own/slow/NAME   10k, 300k: lines that name the server and tell where they stand; slowly
+#   GET  /own/NAME, /own/slow/NAME   10k, 300k: lines that name the server and tell where they stand; at 100 KB/s
+#   GET  /own/slower/NAME            at 2 KB/s
 #   any  /do/SECONDS/NAME            after so long, and the file `done` has a line `SERVER METHOD NAME` before that
 
 ACCOUNT=$TOOLS/account.py
@@ -18,6 +19,7 @@ start_accounting() {
 	NGINX_SERVER="
 		location /own/ { root $dir; }
 		location /own/slow/ { alias $dir/own/; limit_rate 100k; }
+		location /own/slower/ { alias $dir/own/; limit_rate 2k; }
 		location /do/ {
 			proxy_pass http://unix:$PWD/done.sock;
 			proxy_set_header X-Server server$1;
