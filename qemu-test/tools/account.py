@@ -13,9 +13,9 @@ the servers.
 A REQUEST is METHOD:PATH, and {} in it the request's name. Outcomes:
 
     whole     200, and all octets right
-    503 504   from the switch, whole
+    503, 504  and other numbers: that answer of the switch's, whole
     refused   nobody listens
-    unreachable   nobody has the address
+    unreachable  nobody has the address
     reset     by RST, after nothing or the right beginning
     cut       the same, by FIN
     silent    the same, and then nothing for PATIENCE seconds
@@ -53,7 +53,7 @@ def judge(name, method, path, got, end):
     code, server = int(first.split()[1]), fields.get("x-server")
     length = int(fields.get("content-length", -1))
     if server is None:
-        check(code in (503, 504), f"{name}: status {code} from nobody: {got!r}")
+        check(code >= 400, f"{name}: status {code} from nobody: {got!r}")
         check(length < 0 or len(body) <= length, f"{name}: octets after the switch's answer: {short(got)}")
         return Seen(name, method, str(code) if len(body) == length else end, "-")
     check(code == 200, f"{name}: status {code} from {server}: {short(got)}")
