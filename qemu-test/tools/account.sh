@@ -31,7 +31,8 @@ start_accounting() {
 # accounting_begins: on all servers. Notes what the kernel has of ours now: see all_returned.
 accounting_begins() {
 	local n
-	spawn server1 python3 "$ACCOUNT" serve "$PWD/done.sock" done >serving
+	# Where no fault reaches it.
+	spawn wire python3 "$ACCOUNT" serve "$PWD/done.sock" done >serving
 	wait_for 20 grep -q ready serving
 	for ((n = 1; n <= SERVERS; n++)); do
 		stop_nginx "$n"
