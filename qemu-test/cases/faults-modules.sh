@@ -36,9 +36,9 @@ only configured "(GET|PUT|POST) whole"
 default_configuration | configure
 works_again configured
 
-step "the servers' module goes and comes under load, three times"
+step "the servers' module goes and comes under load, twice"
 load_begins servers
-for round in 1 2 3; do
+for round in 1 2; do
 	sleep 2
 	unload_module thop_server 30
 	sleep $round
@@ -52,9 +52,9 @@ only servers "(GET|PUT|POST) (whole|reset|503|504)"
 [ "$(outcomes servers "[A-Z]* (reset|503|504)")" -gt 0 ] || fail "nobody noticed"
 works_again servers
 
-step "the switch's module goes and comes under load, three times"
+step "the switch's module goes and comes under load, twice"
 load_begins switch
-for round in 1 2 3; do
+for round in 1 2; do
 	sleep 2
 	unload_module thop_switch 30
 	sleep $round
