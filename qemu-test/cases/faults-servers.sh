@@ -15,6 +15,8 @@ namespace_goes() {
 	# shellcheck disable=SC2086
 	kill -KILL $pids
 	rm -f "$WWW/$1/nginx.pid" "$WWW/$1/post.sock"
+	# Sockets that still have something to send would keep the namespace for minutes.
+	on "$1" ss -KHtn state connected >/dev/null 2>&1
 	ip netns del "$1"
 	wait_for 60 eval "! ip -n wire link show $1"
 }
