@@ -40,10 +40,10 @@ asked() { [ "$(carried_out "$1" "$2")" -gt 0 ]; }
 some() { for _ in 1 2 3 4 5 6; do echo "$@"; done; }
 
 step "no power before CREATE, and nobody has noticed yet: 504 for POST, which nobody has carried out"
-default_configuration | unchecked | configure
+pool_of 1 2 | unchecked | configure
 unplug server1
 # shellcheck disable=SC2046
-ask before $(some "GET:/do/0/{}" "POST:/do/0/{}" "PUT:/do/0/{}")
+ask before $(some "POST:/do/0/{}" "GET:/do/0/{}" "PUT:/do/0/{}")
 only before "(GET|PUT) whole|POST (whole|504)"
 [ "$(outcomes before "POST 504")" -gt 0 ] || fail "server 1 was not asked"
 same "what server 1 has carried out" "$(carried_out before server1)" 0
@@ -55,7 +55,7 @@ step "no power between CREATE and CREATED, the request begun: idempotent ones su
 pool_of 1 2 | unchecked | configure
 drop server1 out "meta protocol ip"
 # shellcheck disable=SC2046
-ask_begins between $(some "GET:/do/1/{}" "POST:/do/1/{}" "PUT:/do/1/{}")
+ask_begins between $(some "POST:/do/1/{}" "GET:/do/1/{}" "PUT:/do/1/{}")
 wait_for 20 asked between server1
 power_off server1
 ask_ends
