@@ -437,6 +437,8 @@ impl Server {
                     },
                     |_| false,
                 );
+                // Nobody else might look after its age.
+                self.worker.kick_in(SWEEP_MS);
             }
         }
         self.reply(received, Body::Forgotten);

@@ -35,6 +35,8 @@ thop_kernel::counted_events! {
     Unanswered = "unanswered",
     /// A client was asked whether it had heard the server that was silent.
     Probes = "client_probes",
+    /// A client answered no probe.
+    ClientsLost = "clients_lost",
     /// 400 was answered.
     Answered400 = "answered_400",
     /// 408 was answered.

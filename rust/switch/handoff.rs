@@ -16,9 +16,10 @@
 //!   is over, the client is *probed* with an empty segment that TCP must answer with the client's
 //!   acknowledgement (RFC 9293, 3.10.7.4, first check).
 //!
-//! If the client has heard the server, the server has the connection, whatever became of CREATED.
-//! If not, a request whose method is idempotent goes to another server, and any other is answered
-//! with 504: it may have been carried out.
+//! If the client has heard the server, the server has the connection, whatever became of CREATED. So it
+//! has when CREATED comes after all, before the client has answered. If the client has heard nothing, a
+//! request whose method is idempotent goes to another server, and any other is answered with 504: it
+//! may have been carried out. Only then is the silent server told to forget the handoff.
 
 use kernel::{
     prelude::*,
@@ -63,8 +64,9 @@ pub(crate) const PATIENCE_MS: u64 = 1_500;
 pub(crate) const LEASE_MARGIN_MS: u64 = 400;
 /// How often a client is probed, milliseconds. Linux answers one probe in half a second.
 pub(crate) const PROBE_MS: u64 = 600;
-/// How many probes a client may leave unanswered.
-pub(crate) const PROBES: u8 = 6;
+/// How many probes a client may leave unanswered: as long as the server keeps what nothing has
+/// confirmed, the connection can go on.
+pub(crate) const PROBES: u8 = 20;
 /// To how many servers a request may be offered.
 pub(crate) const OFFERS: usize = 8;
 

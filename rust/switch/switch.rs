@@ -309,8 +309,14 @@ impl Switch {
     }
 
     /// Asks the client what it has heard, by a segment that lies before what it expects.
-    fn probe(&self, pending: &Pending, key: &FlowKey) -> Result<SkBuff> {
+    ///
+    /// Its time stamp is as late as any that the server can have sent: an old acknowledgement with an
+    /// older one is dropped without an answer (RFC 7323, section 5.3, as Linux has it since 6.14).
+    fn probe(&self, pending: &Pending, key: &FlowKey, now: u64) -> Result<SkBuff> {
         let state = &pending.state;
+        let ts_now = state
+            .ts_last
+            .wrapping_add(now.saturating_sub(pending.taken_ms) as u32);
         let fin = u32::from(state.options.contains(TcpOptions::FIN));
         let segment = Ipv4Tcp {
             source: key.service,
@@ -326,7 +332,7 @@ impl Switch {
             timestamps: state
                 .options
                 .contains(TcpOptions::TIMESTAMP)
-                .then_some((state.ts_last, state.ts_recent)),
+                .then_some((ts_now, state.ts_recent)),
             payload_len: 0,
             checksum: TcpChecksum::Complete(Sum::new()),
         };
@@ -350,6 +356,9 @@ impl Switch {
     }
 
     /// Offers a request to the next server, or answers it.
+    ///
+    /// A silent server is told to forget it only now: until the client had said that it has heard
+    /// nothing, it may have had the connection.
     fn move_on(&self, key: &FlowKey, id: u64, why: Why) {
         enum Next {
             Offer(SkBuff, Arc<Server>, u64),
@@ -359,11 +368,16 @@ impl Switch {
         let now = now_ms();
         let guard = rcu::read_lock();
         let mut left = None;
+        let mut forget = None;
         let next = self.table.with(key, |connection| {
             if connection.id != id {
                 return None;
             }
+            let message = self.forget(connection, false);
             let pending = connection.pending.as_mut()?;
+            if why == Why::Silent {
+                forget = Some((message, connection.server.ip));
+            }
             let last = if why == Why::Silent { 504 } else { 503 };
             if why == Why::Silent && !pending.idempotent {
                 return Some(Next::Answer(504));
@@ -408,6 +422,9 @@ impl Switch {
         if let Some(left) = left {
             self.freed(&left);
         }
+        if let Some((message, to)) = forget {
+            self.tell(&message, to);
+        }
         match next.flatten() {
             None => {}
             Some(Next::Offer(packet, server, id)) => {
@@ -438,6 +455,30 @@ impl Switch {
                 parked.answer(self.refusal(speaks, status));
             }
             self.removed(connection);
+        }
+    }
+
+    /// Gives up a pending handoff whose server is silent and whose client does not answer.
+    ///
+    /// The client may have heard the beginning of a response, and an answer from here would go on
+    /// where that ends. So the socket vanishes: what the client says next is answered with a reset.
+    fn abandon(&self, key: &FlowKey, id: u64) {
+        let removed = self.table.remove_if(key, |connection| {
+            connection.id == id && connection.pending.is_some()
+        });
+        if let Some(connection) = removed {
+            self.count(Counter::ClientsLost);
+            self.tell(&self.forget(&connection, false), connection.server.ip);
+            self.removed(connection);
+        }
+    }
+
+    /// FORGET, for the server that a connection was offered to.
+    fn forget(&self, connection: &Connection, reset: bool) -> Message {
+        Message {
+            handoff: self.handoff(connection.id),
+            parties: connection.parties(),
+            body: Body::Forget { reset },
         }
     }
 
@@ -518,8 +559,7 @@ impl Switch {
                 return Is::TooLate;
             }
             match &connection.pending {
-                // It was given up: it must not begin to speak now.
-                Some(pending) if matches!(pending.stage, Stage::Client(_)) => Is::TooLate,
+                // Also from a server that was given up, as long as nobody else was asked.
                 Some(_) => {
                     // Before the connection belongs to a life: it may be the first to show this one.
                     let (life, began_anew) = connection.server.booted(boot);
@@ -631,7 +671,7 @@ impl Switch {
     fn look_at(&self, key: &FlowKey, id: u64, now: u64) {
         enum Act {
             Repeat(SkBuff, Ipv4Addr),
-            GiveUp(Message, Arc<Server>),
+            GiveUp(Arc<Server>),
             Probe(SkBuff),
             Lost,
         }
@@ -656,16 +696,11 @@ impl Switch {
                 }
                 Stage::Answer(_) => {
                     pending.stage = Stage::Client(0);
-                    let message = Message {
-                        handoff: self.handoff(id),
-                        parties,
-                        body: Body::Forget { reset: false },
-                    };
-                    Some((Some(Act::GiveUp(message, server)), 1))
+                    Some((Some(Act::GiveUp(server)), 1))
                 }
                 Stage::Client(probes) if probes < PROBES => {
                     pending.stage = Stage::Client(probes + 1);
-                    let packet = self.probe(pending, key).ok();
+                    let packet = self.probe(pending, key, now).ok();
                     Some((packet.map(Act::Probe), PROBE_MS))
                 }
                 Stage::Client(_) => Some((Some(Act::Lost), 0)),
@@ -677,10 +712,9 @@ impl Switch {
         match act {
             None => {}
             Some(Act::Repeat(packet, to)) => self.send_create(packet, to),
-            Some(Act::GiveUp(message, server)) => {
+            Some(Act::GiveUp(server)) => {
                 self.count(Counter::Unanswered);
                 server.shun(now);
-                self.tell(&message, server.ip);
             }
             Some(Act::Probe(packet)) => {
                 self.count(Counter::Probes);
@@ -688,10 +722,7 @@ impl Switch {
                     let _ = send::datagram(self.namespace, packet, TCP, from, to);
                 }
             }
-            Some(Act::Lost) => {
-                // The client is gone, too. What its own TCP here still says does no harm.
-                return self.answer(key, id, 504);
-            }
+            Some(Act::Lost) => return self.abandon(key, id),
         }
         if !self.look_in(*key, id, wait) {
             self.answer(key, id, 503);
@@ -740,12 +771,7 @@ impl Switch {
             |_| true,
             |connection| {
                 if !connection.flow.is_gone() {
-                    let message = Message {
-                        handoff: self.handoff(connection.id),
-                        parties: connection.parties(),
-                        body: Body::Forget { reset: true },
-                    };
-                    self.tell(&message, connection.server.ip);
+                    self.tell(&self.forget(&connection, true), connection.server.ip);
                 }
                 self.removed(connection);
             },
