@@ -42,8 +42,7 @@ for round in 1 2; do
 	sleep 2
 	unload_module thop_server 30
 	sleep $round
-	# shellcheck disable=SC2086
-	insmod "$MODULES/thop-server.ko" $SERVER_ARGS
+	load_server
 	all_up
 done
 load_ends
@@ -58,8 +57,7 @@ for round in 1 2; do
 	sleep 2
 	unload_module thop_switch 30
 	sleep $round
-	# shellcheck disable=SC2086
-	insmod "$MODULES/thop-switch.ko" $SWITCH_ARGS
+	load_switch
 	default_configuration | configure
 	all_up
 done

@@ -109,6 +109,7 @@ ip netns set switch auto
 ip -n switch link set lo up
 ip -n switch address add "$VIP/32" dev lo
 plugged_in switch 02:00:00:00:00:02
+key | authorise switch thop_switch
 default_configuration | configure
 all_up
 load_ends

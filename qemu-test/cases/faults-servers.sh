@@ -33,6 +33,7 @@ power_on() {
 	ip -n "$1" link set lo up
 	ip -n "$1" link set eth0 up
 	ip -n "$1" address add "$(address "$1")/24" dev eth0
+	key | authorise "$1" thop_server
 	start_accounting "$n"
 }
 # asked NAME SERVER: it has carried out something of it.

@@ -31,6 +31,11 @@ spawn other2 python3 -m http.server -p HTTP/1.1 -d other 80 >/dev/null 2>&1
 wait_for 60 eval 'on other2 ss -Htln "sport = :80" | grep -q .'
 same "configuration of the second" "$(on switch2 cat /proc/net/thop_switch/config)" ""
 before=$(on switch cat /proc/net/thop_switch/config)
+# Keys are a network's own, too.
+! printf "pool p2\nservice s2 address %s:80 pool p2\n" "$VIP" | configure switch2 2>/dev/null || fail "the first one's key is good here"
+other="key 1 $(od -vAn -N32 -tx1 /dev/urandom | tr -d ' \n')"
+echo "$other" | authorise switch2 thop_switch
+echo "$other" | authorise other2 thop_server
 configure switch2 <<-END
 	pool p2
 	server o pool p2 address $SERVER1:80
@@ -119,6 +124,7 @@ set -eu
 # Nobody has configured anything here.
 [ -z "$(cat /proc/net/thop_switch/config)" ]
 [ "$(awk 'NR > 1' /proc/net/thop_switch/connections | wc -l)" = 0 ]
+echo "key 9 00112233445566778899aabbccddeeff" >/proc/net/thop_switch/auth
 printf 'pool mine\nserver a pool mine address 127.0.0.1:81\nservice s address 127.0.0.1:80 pool mine\n' >text
 dd if=text of=/proc/net/thop_switch/config bs=64k status=none
 grep -q '^pool mine' /proc/net/thop_switch/config
@@ -127,6 +133,8 @@ grep -q MAINT /proc/net/thop_switch/servers
 echo "configured"
 # The network from outside: by the file system, and by the open file.
 if echo '# nothing' >"/proc/$OUTSIDE/net/thop_switch/config"; then echo "has written outside"; fi
+if echo >"/proc/$OUTSIDE/net/thop_switch/auth"; then echo "has taken keys away outside"; fi
+if cat "/proc/$OUTSIDE/net/thop_switch/auth"; then echo "has read who may speak outside"; fi
 if echo '# nothing' | cat >&9; then echo "has written outside by an open file"; fi
 if rmmod thop_switch; then echo "has unloaded the module"; fi
 if echo siphash >/sys/module/thop_switch/parameters/hash; then echo "has changed a parameter"; fi
