@@ -6,13 +6,15 @@
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
+# All of them are one process.
+ulimit -n 8192
 SLOW=1200
 MANY=1000
 MOST=200
 
 {
 	default_configuration
-	echo "service slow address $VIP:81 pool web head-timeout 15s"
+	echo "service slow address $VIP:81 pool web head-timeout 30s"
 	echo "service small address $VIP:82 pool web head-timeout 60m clients $MOST"
 } | configure
 
