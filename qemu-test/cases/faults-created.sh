@@ -33,7 +33,7 @@ answers_of() {
 
 # A server's answer takes three seconds: longer than the switch waits for CREATED.
 slow=() quick=()
-for n in 1 2 3; do
+for _ in 1 2 3; do
 	slow+=("GET:/do/3/{}" "POST:/do/3/{}")
 	quick+=("GET:/do/0/{}" "POST:/do/0/{}")
 done
@@ -108,7 +108,7 @@ only mute "GET whole|POST (whole|504)"
 same "answers of server 1" "$(awk '$4 == "server1"' mute.seen)" ""
 lost=$(carried_out mute server1)
 [ "$lost" -gt 0 ] || fail "server 1 was not asked"
-same "POSTs that it has carried out, and 504" "$(outcomes mute "POST 504")" "$(grep -c "^server1 POST mute-" done)"
+same "POSTs that it has carried out, and 504" "$(outcomes mute "POST 504")" "$(grep -c "^server1 POST mute-" book)"
 all_returned
 
 # What a client acknowledges comes without PSH; its SYN and its request come through.
@@ -119,7 +119,7 @@ for time in 0.7 1.8 4; do
 		tcp flags & (syn | psh) == 0"
 	ask_begins deaf$time "GET:/own/300k?{}" "GET:/own/slow/300k?{}" "GET:/own/300k?{}" "GET:/own/slow/300k?{}" \
 		"POST:/do/0/{}" "POST:/do/0/{}"
-	wait_for 20 eval '[ "$(grep -c " deaf$time-" done)" = 2 ]'
+	wait_for 20 eval '[ "$(grep -c " deaf$time-" book)" = 2 ]'
 	sleep $time
 	undrop switch
 	ask_ends

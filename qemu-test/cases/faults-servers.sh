@@ -62,7 +62,7 @@ power_off server1
 ask_ends
 only between "(GET|PUT) whole|POST (whole|504)"
 same "answers of server 1" "$(awk '$4 == "server1"' between.seen)" ""
-[ "$(outcomes between "POST 504")" -ge "$(grep -c "^server1 POST between-" done || true)" ] || fail "a POST was carried out by server 1, and answered by another"
+[ "$(outcomes between "POST 504")" -ge "$(grep -c "^server1 POST between-" book || true)" ] || fail "a POST was carried out by server 1, and answered by another"
 power_on server1
 default_configuration | configure
 works_again between
@@ -72,7 +72,7 @@ pool_of 1 | configure
 PATIENCE=15 ask_begins silent "GET:/own/slower/300k?{}" "GET:/do/100/{}" "POST:/do/100/{}"
 silent=$ASKING
 PATIENCE=300 KEEPALIVE=1 ask_begins during "GET:/own/slower/300k?{}" "GET:/do/100/{}" "POST:/do/100/{}"
-handed_over() { [ "$(rows server1 thop_server/connections)" -ge 6 ] && [ "$(grep -c '^server1 .* \(silent\|during\)-' done)" = 4 ]; }
+handed_over() { [ "$(rows server1 thop_server/connections)" -ge 6 ] && [ "$(grep -c '^server1 .* \(silent\|during\)-' book)" = 4 ]; }
 wait_for 30 handed_over
 # CREATED is at the switch.
 confirmed() { ! on switch grep -q handoff /proc/net/thop_switch/connections; }
@@ -123,6 +123,7 @@ workers() { pgrep -P "$(cat "$WWW/server$1/nginx.pid")" | sort | paste -sd ' '; 
 step "nginx is reloaded under load, six times: nobody notices"
 load_begins reload
 for n in 1 2 3 1 2 3; do
+	# shellcheck disable=SC2034 # It is used below, in what `eval` gets.
 	before=$(workers $n)
 	signal $n HUP
 	wait_for 20 eval '[ "$(workers $n | cut -d" " -f1)" != "${before%% *}" ]'

@@ -23,6 +23,7 @@ A REQUEST is METHOD:PATH, and {} in it the request's name. Outcomes:
 
 import collections
 import errno
+import select
 import threading
 from http_client import *
 
@@ -171,7 +172,12 @@ def serve(path, book):
         server = next(f.split(":")[1].strip() for f in fields if f.lower().startswith("x-server:"))
         _, _, seconds, name = target.split("/")
         os.write(done, f"{server} {method} {name}\n".encode())
-        time.sleep(float(seconds))
+        # A server that is killed must not be held by this connection: its end here belongs to the
+        # server's network namespace, too.
+        end = time.monotonic() + float(seconds)
+        while select.select([connection], [], [], max(end - time.monotonic(), 0))[0]:
+            if not connection.recv(10000):
+                break
         body = f"{server} {name} done\n"
         try:
             connection.sendall(f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())

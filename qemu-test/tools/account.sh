@@ -5,7 +5,7 @@
 # Servers answer
 #   GET  /own/NAME, /own/slow/NAME   10k, 300k: lines that name the server and tell where they stand; at 100 KB/s
 #   GET  /own/slower/NAME            at 2 KB/s
-#   any  /do/SECONDS/NAME            after so long, and the file `done` has a line `SERVER METHOD NAME` before that
+#   any  /do/SECONDS/NAME            after so long, and the file `book` has a line `SERVER METHOD NAME` before that
 
 ACCOUNT=$TOOLS/account.py
 
@@ -32,7 +32,7 @@ start_accounting() {
 accounting_begins() {
 	local n
 	# Where no fault reaches it.
-	spawn wire python3 "$ACCOUNT" serve "$PWD/done.sock" done >serving
+	spawn wire python3 "$ACCOUNT" serve "$PWD/done.sock" book >serving
 	wait_for 20 grep -q ready serving
 	for ((n = 1; n <= SERVERS; n++)); do
 		stop_nginx "$n"
@@ -73,7 +73,7 @@ only() {
 	wrong=$(awk '{ print $2, $3 }' "$1.seen" | grep -vxE "$2" | sort | uniq -c | paste -sd,) || true
 	[ -z "$wrong" ] || fail "$1: clients saw what they should not: $wrong"
 	[ -s "$1.seen" ] || fail "$1: no request was made"
-	touch done
+	touch book
 	awk '
 		NR == FNR { times[$3]++; by[$3] = by[$3] " " $1 " "; next }
 		$2 == "POST" && times[$1] > 1 { print $1, "was carried out by" by[$1]; bad = 1 }
@@ -81,13 +81,13 @@ only() {
 		$3 == "whole" && ($1 in times) && index(by[$1], " " $4 " ") == 0 { print $1, "was answered by", $4, "not" by[$1]; bad = 1 }
 		$3 == "whole" && $2 != "GET" && !($1 in times) { print $1, "was answered, and not carried out"; bad = 1 }
 		END { exit bad }
-	' done "$1.seen" || fail "$1: what was carried out is not what was answered"
+	' book "$1.seen" || fail "$1: what was carried out is not what was answered"
 }
 
 # outcomes NAME PATTERN: how many requests have ended so.
 outcomes() { awk '{ print $2, $3 }' "$1.seen" | grep -cxE "$2" || true; }
 # carried_out NAME SERVER: how many of the requests that server has carried out.
-carried_out() { grep -c "^$2 [A-Z]* $1-" done || true; }
+carried_out() { grep -c "^$2 [A-Z]* $1-" book || true; }
 
 # all_returned: nothing is left in the tables and in the slab caches.
 no_objects() {
