@@ -191,4 +191,14 @@ const struct sock *thop_reuseport_member(const struct sock_reuseport *group, uns
 u64 thop_cpus_busy_ns(void);
 unsigned int thop_cpus_online(void);
 
+#if IS_BUILTIN(CONFIG_KUNIT)
+/* Packets for the KUnit suites. */
+struct sk_buff *thop_test_skb_share(struct sk_buff *skb);
+void thop_test_skb_chain(struct sk_buff *skb, struct sk_buff *tail);
+void thop_test_skb_set_partial(struct sk_buff *skb, unsigned int start);
+void thop_test_skb_set_complete(struct sk_buff *skb);
+bool thop_test_skb_is_complete(const struct sk_buff *skb);
+u32 thop_test_skb_csum(const struct sk_buff *skb);
+#endif
+
 #endif

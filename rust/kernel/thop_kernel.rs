@@ -21,6 +21,7 @@
 //! | [`segment`] | TCP segments in hooks |
 //! | [`random`] | random numbers |
 //! | [`send`] | routes, and sending what did not come from a socket |
+//! | `testing` | packets for the KUnit suites, on kernels that have KUnit |
 //!
 //! # Locks
 //!
@@ -46,6 +47,8 @@ pub mod skb;
 pub mod statistics;
 pub mod sync;
 pub mod table;
+#[cfg(CONFIG_KUNIT = "y")]
+pub mod testing;
 pub mod text;
 pub mod time;
 
