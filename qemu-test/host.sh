@@ -27,6 +27,8 @@ select_kernel() {
 		KERNEL=$1 SLOW=4
 		tree=$(kernel_tree "$KERNEL")
 		[ -e "$THOP_ROOT$tree/.thop-ready" ] || die "there is no $1 kernel yet: run scripts/debug-kernel"
+		# Slow is not stuck. The last word on a parameter counts.
+		KERNEL_ARGS+=" watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=160"
 		BOOT=(-kernel "$tree/vmlinuz" -initrd "$tree/initramfs.gz")
 		;;
 	*) die "no kernel $1; there are stock, debug and kcsan" ;;
