@@ -14,9 +14,9 @@ use kernel::{
         Arc, //
     },
 };
-use thop_kernel::sync::{
-    RcuBox,
-    SpinLockBh, //
+use thop_kernel::{
+    new_rcu_box,
+    sync::SpinLockBh, //
 };
 
 /// A value that says when it goes.
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn readers_see_one_value_or_the_other() -> Result {
         let gone = Arc::new(Atomic::new(0), GFP_KERNEL)?;
-        let value = KBox::pin_init(RcuBox::new(Value::new(0, &gone)?), GFP_KERNEL)?;
+        let value = KBox::pin_init(new_rcu_box!(Value::new(0, &gone)?), GFP_KERNEL)?;
         for number in 1..20 {
             {
                 let guard = rcu::read_lock();
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn what_is_retired_lives_until_its_readers_are_gone() -> Result {
         let gone = Arc::new(Atomic::new(0), GFP_KERNEL)?;
-        let value = KBox::pin_init(RcuBox::new(Value::new(0, &gone)?), GFP_KERNEL)?;
+        let value = KBox::pin_init(new_rcu_box!(Value::new(0, &gone)?), GFP_KERNEL)?;
         let next = Value::new(1, &gone)?;
         let writer = value.write();
         assert_eq!(writer.number, 0);
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_writer_that_changes_nothing_leaves_the_value() -> Result {
         let gone = Arc::new(Atomic::new(0), GFP_KERNEL)?;
-        let value = KBox::pin_init(RcuBox::new(Value::new(7, &gone)?), GFP_KERNEL)?;
+        let value = KBox::pin_init(new_rcu_box!(Value::new(7, &gone)?), GFP_KERNEL)?;
         drop(value.write());
         assert_eq!(value.write().number, 7);
         assert_eq!(gone.load(Relaxed), 0);

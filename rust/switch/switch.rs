@@ -70,6 +70,7 @@ use thop_kernel::{
         Incoming,
         Received, //
     },
+    new_rcu_box,
     random,
     send,
     skb::SkBuff,
@@ -168,7 +169,7 @@ impl Switch {
                 namespace,
                 parameters,
                 table,
-                cluster <- RcuBox::new(cluster),
+                cluster <- new_rcu_box!(cluster),
                 statistics,
                 epoch: random::number(),
                 next_id: Atomic::new(1),
