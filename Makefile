@@ -4,6 +4,9 @@
 #   make modules_install   install them for that kernel
 #   make demo              see it work: five virtual machines, real nginx, real requests
 #   make test              everything that is tested
+#   make test-debug        the kernel tests on a kernel with KASAN, lockdep and more
+#   make test-kcsan        those that stress most on a kernel that watches for races of data
+#   make soak              an hour of traffic and faults on the debug kernel; SECONDS=N for another time
 #   make bench-dispatch    what choosing a route and a server costs
 #   make bench-lard        a simulation of caches behind each policy
 #   make lint              formatting and clippy only
@@ -16,8 +19,9 @@
 KVER := $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
 
-# The compiler that built the kernel, when it is here under its name.
-KCC := $(shell sed -n 's/^CONFIG_CC_VERSION_TEXT="*\([^ "]*\).*/\1/p' "$(KDIR)/include/config/auto.conf" 2>/dev/null)
+# The compiler that built the kernel, when it is here under its name. Clang's begins with its vendor's.
+KCC := $(shell sed -nE -e 's/^CONFIG_CC_VERSION_TEXT="*[A-Za-z ]*(clang) version .*/\1/p' \
+	-e 't' -e 's/^CONFIG_CC_VERSION_TEXT="*([^ "]*).*/\1/p' "$(KDIR)/include/config/auto.conf" 2>/dev/null)
 KARGS := $(if $(shell command -v $(KCC) 2>/dev/null),CC=$(KCC) HOSTCC=$(KCC))
 KMAKE = $(MAKE) -C "$(KDIR)" M="$(CURDIR)" $(if $(OUT),MO="$(OUT)") $(KARGS)
 
@@ -34,6 +38,16 @@ demo:
 test:
 	@scripts/test
 
+test-debug:
+	@scripts/test debug-all
+
+test-kcsan:
+	@scripts/test kcsan
+
+SECONDS ?= 3600
+soak:
+	@scripts/soak --seconds $(SECONDS)
+
 bench-dispatch bench-lard:
 	@scripts/bench $(@:bench-%=%)
 
@@ -46,4 +60,4 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test bench-dispatch bench-lard lint fmt help
+.PHONY: modules modules_install clean demo test test-debug test-kcsan soak bench-dispatch bench-lard lint fmt help

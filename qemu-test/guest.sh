@@ -4,6 +4,13 @@
 export PATH=/run/thop-bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root LC_ALL=C.UTF-8 TERM=dumb
 
+# Ends the virtual machine. Where there is no ACPI nothing can be switched off, but QEMU does not let it
+# start again.
+power_off() {
+	[ -d /sys/firmware/acpi ] || exec busybox reboot -f
+	exec busybox poweroff -f
+}
+
 # port NAME: sets PORT to the device of the virtio port that the host calls so.
 port() {
 	local i p name
@@ -17,7 +24,7 @@ port() {
 		sleep 0.05
 	done
 	echo "no port $1" >/dev/console
-	busybox poweroff -f
+	power_off
 }
 
 mount_all() {

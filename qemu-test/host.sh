@@ -8,12 +8,32 @@
 # lock-up or a broken timer; KASLR and the mitigations only cost time here.
 QEMU_ARGS=(
 	-nodefaults -no-user-config -display none -no-reboot
-	-initrd /boot/thop-initramfs.gz
 	-virtfs "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap,id=root"
 	-device virtio-serial
 )
 KERNEL_ARGS="console=ttyS0 panic=-1 oops=panic softlockup_panic=1 unknown_nmi_panic panic_print=0x40 \
 watchdog_thresh=20 rcupdate.rcu_cpu_stall_timeout=40 log_buf_len=4M nokaslr mitigations=off no_timer_check"
+
+# select_kernel NAME: sets BOOT to QEMU's arguments for the stock kernel, or one of scripts/debug-kernel's,
+# and KERNEL to the name by which scripts/build knows it. SLOW: how many times slower it is.
+select_kernel() {
+	local tree
+	case $1 in
+	stock)
+		KERNEL=$(newest_kernel) SLOW=1
+		BOOT=(-kernel "/usr/lib/modules/$KERNEL/vmlinuz" -initrd /boot/thop-initramfs.gz)
+		;;
+	debug | kcsan)
+		KERNEL=$1 SLOW=4
+		tree=$(kernel_tree "$KERNEL")
+		[ -e "$THOP_ROOT$tree/.thop-ready" ] || die "there is no $1 kernel yet: run scripts/debug-kernel"
+		# Slow is not stuck. The last word on a parameter counts.
+		KERNEL_ARGS+=" watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=160"
+		BOOT=(-kernel "$tree/vmlinuz" -initrd "$tree/initramfs.gz")
+		;;
+	*) die "no kernel $1; there are stock, debug and kcsan" ;;
+	esac
+}
 
 # spawn COMMAND...: COMMAND inside the build root as a background job. SPAWNED is its own process
 # id, and it dies with this shell, however that ends.

@@ -11,7 +11,7 @@
 #   $WWW/files what every server serves: 0 1k 100k 1m 100m (that many bytes)
 #   $WWW/serverN/upload  what PUT /upload/NAME left on server N
 #   $LOGDIR/serverN.{access,error}.log   $MODULES  folder of the modules, empty with --no-modules
-#   $TOOLS     a copy of qemu-test/tools
+#   $TOOLS     a copy of qemu-test/tools       $SLOW      how many times slower the kernel is than the stock one
 # The working directory is an empty tmpfs.
 
 VIP=10.0.0.100
@@ -54,9 +54,10 @@ skip() {
 	exit 77
 }
 
-# wait_for SECONDS COMMAND...: until the command succeeds; its output is dropped. Fails after that time.
+# wait_for SECONDS COMMAND...: until the command succeeds; its output is dropped. Fails after that time,
+# on a debug kernel after four times that.
 wait_for() {
-	local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
+	local end=$((${EPOCHREALTIME/./} + $1 * SLOW * 1000000))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		if [ "${EPOCHREALTIME/./}" -ge $end ]; then
@@ -106,9 +107,9 @@ loaded() { [ -d "/sys/module/$1" ]; }
 
 # unload_module NAME [SECONDS]: it may be busy for a while, as long as connections live.
 unload_module() {
-	local end=$((${EPOCHREALTIME/./} + ${2:-30} * 1000000)) answer
+	local end=$((${EPOCHREALTIME/./} + ${2:-30} * SLOW * 1000000)) answer
 	while loaded "$1"; do
-		answer=$(timeout 60 rmmod "$1" 2>&1) && return
+		answer=$(timeout $((60 * SLOW)) rmmod "$1" 2>&1) && return
 		if [ "${EPOCHREALTIME/./}" -ge $end ]; then
 			echo "rmmod $1: ${answer:-hangs}; used by $(cat "/sys/module/$1/refcnt") after ${2:-30} s" >&2
 			return 1

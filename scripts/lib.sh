@@ -138,3 +138,12 @@ source_files() {
 # The kernel that is booted, and its predecessor's series ("" when the suite has none).
 newest_kernel() { cat "$THOP_ROOT/usr/src/thop/newest"; }
 previous_kernel() { cat "$THOP_ROOT/usr/src/thop/previous" 2>/dev/null || true; }
+
+# kernel_tree KERNEL: where in the build root a kernel's tree is. KERNEL is the version of a stock
+# one, or the name of one of scripts/debug-kernel's.
+kernel_tree() {
+	case $1 in
+	debug | kcsan) echo "/usr/src/thop-kernels/$1" ;;
+	*) echo "/usr/src/thop/$1" ;;
+	esac
+}

@@ -13,7 +13,6 @@ use core::{
 };
 
 use kernel::{
-    new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -23,6 +22,7 @@ use kernel::{
         },
         lock::mutex::MutexGuard,
         rcu,
+        LockClassKey,
         Mutex, //
     },
     types::{
@@ -126,13 +126,32 @@ unsafe impl<T: Send + Sync> Send for RcuBox<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send + Sync> Sync for RcuBox<T> {}
 
+/// Creates an [`RcuBox`] whose writers have a lock class of their own.
+///
+/// Writers of one may wait for those of another, in an order. To lockdep those made in one place are
+/// alike, and only those.
+#[macro_export]
+macro_rules! new_rcu_box {
+    ($value:expr $(,)?) => {
+        $crate::sync::RcuBox::new(
+            $value,
+            ::kernel::optional_name!(),
+            ::kernel::static_lock_class!(),
+        )
+    };
+}
+
 impl<T> RcuBox<T> {
-    /// Begins with `value`.
-    pub fn new(value: KBox<T>) -> impl PinInit<Self> {
+    /// Begins with `value`. Use [`new_rcu_box!`].
+    pub fn new(
+        value: KBox<T>,
+        name: &'static CStr,
+        class: Pin<&'static LockClassKey>,
+    ) -> impl PinInit<Self> {
         // INVARIANT: From `KBox::into_raw()`.
         pin_init!(Self {
             current: Atomic::new(KBox::into_raw(value)),
-            writer <- new_mutex!(()),
+            writer <- Mutex::new((), name, class),
             _owns: PhantomData,
         })
     }

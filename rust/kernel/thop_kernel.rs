@@ -24,6 +24,7 @@
 //! | [`hash`] | the module parameter that chooses the hash of connections |
 //! | [`random`] | random numbers |
 //! | [`send`] | routes, and sending what did not come from a socket |
+//! | `testing` | packets for the KUnit suites, on kernels that have KUnit |
 //!
 //! # Locks
 //!
@@ -52,6 +53,8 @@ pub mod skb;
 pub mod statistics;
 pub mod sync;
 pub mod table;
+#[cfg(CONFIG_KUNIT = "y")]
+pub mod testing;
 pub mod text;
 pub mod time;
 

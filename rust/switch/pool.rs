@@ -43,6 +43,7 @@ use thop_core::{
 use thop_kernel::{
     listener::Turn,
     memory::ProcessHeap,
+    new_rcu_box,
     sync::{
         RcuBox,
         Retired,
@@ -235,7 +236,7 @@ impl Pool {
         let last = Self::nobody(kind, setup, checks)?;
         Arc::pin_init(
             pin_init!(Self {
-                roster <- RcuBox::new(roster),
+                roster <- new_rcu_box!(roster),
                 stale: Atomic::new(false),
                 waiting: Atomic::new(0),
                 undecided: Atomic::new(0),

@@ -74,6 +74,7 @@ use thop_kernel::{
         Received,
         Refused, //
     },
+    new_rcu_box,
     random,
     send,
     skb::SkBuff,
@@ -183,7 +184,7 @@ impl Switch {
                 parameters,
                 channel,
                 table,
-                cluster <- RcuBox::new(cluster),
+                cluster <- new_rcu_box!(cluster),
                 statistics,
                 epoch: random::number(),
                 next_id: Atomic::new(1),

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The hash table, against an array that is searched from its beginning.
+
+use kernel::{
+    macros::kunit_tests,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+use thop_kernel::table::{
+    Cache,
+    Element,
+    Refused,
+    Table, //
+};
+
+use crate::random::Random;
+
+/// An element that is counted as long as it lives.
+struct Item {
+    key: u32,
+    value: u64,
+    alive: Arc<Atomic<i32>>,
+}
+
+impl Item {
+    fn new(key: u32, value: u64, alive: &Arc<Atomic<i32>>) -> Self {
+        alive.fetch_add(1, Relaxed);
+        Self {
+            key,
+            value,
+            alive: alive.clone(),
+        }
+    }
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Element for Item {
+    type Key = u32;
+    type Hasher = ();
+
+    fn key(&self) -> u32 {
+        self.key
+    }
+
+    fn hash(_: &(), key: &u32) -> u32 {
+        // Keys meet in the few buckets that there are.
+        *key / 3
+    }
+}
+
+/// How many keys there are.
+const KEYS: usize = 40;
+
+/// Does something to the table and to the model; whether both answer alike.
+fn step(
+    random: &mut Random,
+    table: &Table<Item>,
+    model: &mut [Option<u64>; KEYS],
+    alive: &Arc<Atomic<i32>>,
+    limit: usize,
+) -> bool {
+    let at = random.below(KEYS);
+    let key = at as u32;
+    let value = random.next();
+    let full = model.iter().flatten().count() >= limit;
+    let Some(place) = model.get_mut(at) else {
+        return false;
+    };
+    let was = *place;
+    match random.below(7) {
+        0 => {
+            let old = table.insert(Item::new(key, value, alive));
+            match old {
+                Ok(old) => {
+                    *place = Some(value);
+                    !full && old.map(|item| item.value) == was
+                }
+                Err((refused, item)) => full && refused == Refused::Full && item.value == value,
+            }
+        }
+        1 => {
+            // Only an even value is given up.
+            match table.insert_if(Item::new(key, value, alive), |old| old.value % 2 == 0) {
+                Ok(old) => {
+                    *place = Some(value);
+                    !full
+                        && old.map(|item| item.value) == was
+                        && was.map_or(true, |was| was % 2 == 0)
+                }
+                Err(Refused::Full) => full,
+                Err(Refused::Exists) => !full && was.is_some_and(|was| was % 2 == 1),
+                Err(Refused::NoMemory) => false,
+            }
+        }
+        2 => {
+            let wanted = value % 2;
+            let removed = table.remove_if(&key, |item| item.value % 2 == wanted);
+            let expected = was.filter(|was| was % 2 == wanted);
+            if expected.is_some() {
+                *place = None;
+            }
+            removed.map(|item| item.value) == expected
+        }
+        3 => {
+            let changed = table.with(&key, |item| {
+                item.value ^= 1;
+                item.value
+            });
+            *place = was.map(|was| was ^ 1);
+            changed == *place
+        }
+        4 => {
+            let found = table.find(Item::hash(&key), |item| item.key == key, |item| item.value);
+            found == was
+        }
+        5 => {
+            // A bucket loses what has a small value.
+            let bucket = table.bucket_of(&key);
+            let bound = random.next();
+            let mut good = true;
+            table.sweep(
+                bucket,
+                |item| item.value < bound,
+                |item| {
+                    if let Some(place) = model.get_mut(item.key as usize) {
+                        good &= *place == Some(item.value) && item.value < bound;
+                        *place = None;
+                    }
+                },
+            );
+            good && (0..KEYS as u32)
+                .filter(|key| table.bucket_of(key) == bucket)
+                .all(|key| {
+                    table.with(&key, |item| item.value)
+                        == model.get(key as usize).copied().flatten()
+                })
+        }
+        _ => {
+            // All that there is, bucket by bucket, once.
+            let mut seen = [None; KEYS];
+            let mut next = 0;
+            let mut good = true;
+            while let Some(bucket) = table.next_used(next) {
+                table.visit(bucket, |item| {
+                    if let Some(place) = seen.get_mut(item.key as usize) {
+                        good &= place.is_none();
+                        *place = Some(item.value);
+                    }
+                });
+                next = bucket + 1;
+            }
+            good && seen == *model
+        }
+    }
+}
+
+#[kunit_tests(thop_table)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_as_an_array_does() -> Result {
+        let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let cache = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;
+        for (buckets, limit) in [(1, 1000), (4, 20), (64, 1000)] {
+            let table = Table::new(cache.clone(), buckets, limit as u32, ())?;
+            assert_eq!(table.buckets(), buckets);
+            let mut random = Random::new(u64::from(buckets) << 20);
+            let mut model = [None; KEYS];
+            for _ in 0..3000 {
+                assert!(step(&mut random, &table, &mut model, &alive, limit));
+                assert_eq!(table.len() as usize, model.iter().flatten().count());
+                assert_eq!(table.len() as i32, alive.load(Relaxed));
+                assert_eq!(table.is_empty(), table.len() == 0);
+            }
+            drop(table);
+            assert_eq!(alive.load(Relaxed), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_number_of_buckets_is_a_power_of_two() -> Result {
+        let cache: Arc<Cache<Item>> = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;
+        for (asked, got) in [(0, 1), (1, 1), (3, 4), (1000, 1024)] {
+            let table = Table::new(cache.clone(), asked, 1, ())?;
+            assert_eq!(table.buckets(), got);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn sweep_all_takes_what_it_is_told() -> Result {
+        let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let cache = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;
+        let table = Table::new(cache, 16, 1000, ())?;
+        for key in 0..500 {
+            assert!(table.insert(Item::new(key, u64::from(key), &alive)).is_ok());
+        }
+        let mut gone = 0;
+        table.sweep_all(|item| item.value % 2 == 0, |_| gone += 1);
+        assert_eq!(gone, 250);
+        assert_eq!(table.len(), 250);
+        table.sweep_all(|_| true, |_| gone += 1);
+        assert_eq!(gone, 500);
+        assert_eq!(alive.load(Relaxed), 0);
+        assert_eq!(table.next_used(0), None);
+        Ok(())
+    }
+}
