@@ -134,7 +134,7 @@ impl Element for Sender {
         self.epoch
     }
 
-    fn hash(_: &(), epoch: &u64) -> u32 {
+    fn hash((): &(), epoch: &u64) -> u32 {
         // Epochs are random.
         *epoch as u32
     }
@@ -154,7 +154,7 @@ impl Element for Receiver {
         self.address
     }
 
-    fn hash(_: &(), address: &IpAddr) -> u32 {
+    fn hash((): &(), address: &IpAddr) -> u32 {
         // Neighbours fall into neighbouring buckets.
         xor_hash(&Endpoint::new(*address, 0))
     }
@@ -238,7 +238,7 @@ impl Gate {
         let insecure = shared.insecure;
         Ok(pin_init!(Self {
             insecure,
-            keys <- RcuBox::new(keys),
+            keys <- crate::new_rcu_box!(keys),
             epoch: Atomic::new(random::number().max(1)),
             sequence: Atomic::new(0),
             senders,

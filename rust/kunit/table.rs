@@ -54,7 +54,7 @@ impl Element for Item {
         self.key
     }
 
-    fn hash(_: &(), key: &u32) -> u32 {
+    fn hash((): &(), key: &u32) -> u32 {
         // Keys meet in the few buckets that there are.
         *key / 3
     }
@@ -122,7 +122,11 @@ fn step(
             changed == *place
         }
         4 => {
-            let found = table.find(Item::hash(&key), |item| item.key == key, |item| item.value);
+            let found = table.find(
+                |hasher| Item::hash(hasher, &key),
+                |item| item.key == key,
+                |item| item.value,
+            );
             found == was
         }
         5 => {
