@@ -73,6 +73,37 @@ for round in 1 2 3; do
 	works "after the server's module has come back"
 done
 
+step "a server that must be silent stays so when its module goes: another has the connection by then"
+pool_of 1 2 | sed 's/^server s/server quiet/' | unchecked | configure
+on server1 nft -f - <<-NFT
+	table ip watch {
+		chain c {
+			type filter hook postrouting priority 300;
+			tcp sport 80 tcp flags & rst == rst counter
+		}
+	}
+NFT
+# Nothing that it says arrives, and it does not hear that its handoff is given up.
+drop server1 out "ip protocol { tcp, 253 }"
+drop server1 in "ip protocol 253 @th,384,16 6"
+silenced=$(stat_server 1 silenced)
+pids=()
+for n in 1 2 3 4; do
+	spawn client curl -sS -m 60 -o /dev/null -w '%{http_code}\n' "http://$VIP/1k" >"silent.$n"
+	pids+=($SPAWNED)
+done
+for pid in "${pids[@]}"; do wait "$pid" || true; done
+# Else there was nothing to be silent about.
+[ "$(stat_server 1 silenced)" -gt "$silenced" ] || fail "server 1 had nothing to say"
+same "requests, two of which server 1 has had" "$(cat silent.? | paste -sd' ')" "200 200 200 200"
+unload_module thop_server 20
+same "resets of server 1" "$(on server1 nft list table ip watch | awk '/counter/ { for (i = 1; i < NF; i++) if ($i == "packets") print $(i + 1) }')" 0
+undrop server1
+on server1 nft delete table ip watch
+load_server
+default_configuration | configure
+works "afterwards"
+
 step "both at once, and in the other order, five times, under traffic"
 for round in 1 2 3 4 5; do
 	spawn client ab -q -r -s 5 -n 100000 -c 8 -t 2 "http://$VIP/1k" >/dev/null 2>&1

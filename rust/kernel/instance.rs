@@ -11,11 +11,12 @@
 //! `/proc/net/NAME/`, its worker is ready, and its hooks see packets. When the namespace or the
 //! module goes, things end in the opposite order:
 //!
-//! 1. hooks are unregistered, proc files removed (which waits for readers and writers);
-//! 2. [`Instance::stop()`] ends what the instance itself has begun (sockets, for instance);
-//! 3. the worker is cancelled, and waited for;
-//! 4. an RCU grace period passes, after which no hook can be running;
-//! 5. the instance is dropped.
+//! 1. [`Instance::retire()`] ends what only the hooks keep from doing harm;
+//! 2. hooks are unregistered, proc files removed (which waits for readers and writers);
+//! 3. [`Instance::stop()`] ends what the instance itself has begun (sockets, for instance);
+//! 4. the worker is cancelled, and waited for;
+//! 5. an RCU grace period passes, after which no hook can be running;
+//! 6. the instance is dropped.
 
 use core::{
     cell::UnsafeCell,
@@ -125,6 +126,10 @@ pub trait Instance: Sized + Send + Sync + 'static {
     fn local_out(&self, packet: Packet<'_>) -> Verdict {
         packet.accept()
     }
+
+    /// Ends what only the hooks keep from doing harm, as they are about to go. Process context; also
+    /// for an instance whose hooks have never been registered.
+    fn retire(&self) {}
 
     /// Ends what the instance has begun. Process context; hooks may still be running.
     fn stop(&self);
@@ -256,6 +261,7 @@ impl<T: Instance> Registration<T> {
     ///
     /// `net` is the holder's namespace.
     unsafe fn end(net: NonNull<bindings::net>, holder: &Holder<T>) {
+        holder.state.retire();
         // SAFETY: Registered by `start()`, or not at all, which it recognises.
         unsafe { hooks::unregister::<T>(net, holder.hooks.get()) };
         files::remove(holder);

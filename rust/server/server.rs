@@ -810,7 +810,39 @@ impl Instance for Server {
         packet.drop()
     }
 
+    /// A socket that must be silent is silent by the hook alone: it vanishes before that goes.
+    fn retire(&self) {
+        // Nobody else ends sockets from here on.
+        self.worker.stop();
+        let now = now_ms();
+        let mut next = 0;
+        while let Some(bucket) = self.handoffs.next_used(next) {
+            let mut silent = KVec::new();
+            self.handoffs.visit(bucket, |handed| {
+                if let Phase::Alive { socket, .. } = handed.phase {
+                    // Without memory it is reset with the others, which is what there was to avoid.
+                    if handed.must_be_silent(now)
+                        && silent
+                            .push(socket, GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN)
+                            .is_ok()
+                    {
+                        handed.enter(Phase::TAKEN_BACK, &self.live);
+                    }
+                }
+            });
+            for socket in silent {
+                if let Some(socket) = self.sockets.get(socket) {
+                    socket.vanish();
+                }
+            }
+            next = bucket.saturating_add(1);
+        }
+        self.end_sockets();
+    }
+
     fn stop(&self) {
+        // What was to end since `retire()`.
+        self.end_sockets();
         // Without this module the clients' segments would not reach these sockets any more.
         self.sockets.release_all(|socket| socket.abort());
         // The switches shall not wait for what cannot come.

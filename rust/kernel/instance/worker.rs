@@ -74,8 +74,8 @@ impl Worker {
         self.kick_in(0);
     }
 
-    /// Ends all work, and waits for what is running. Sleeps.
-    pub(super) fn stop(&self) {
+    /// Ends all work for good, and waits for what is running. Sleeps; not to be called by the work.
+    pub fn stop(&self) {
         self.owner.store(ptr::null_mut(), Release);
         // SAFETY: The work is initialised. One that had read `owner` before may queue it once more,
         // so it is cancelled until nothing was pending.
