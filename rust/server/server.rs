@@ -181,6 +181,8 @@ pub(crate) struct Server {
     pub(crate) live: Live,
     /// Handoffs refused since `boot`.
     pub(crate) drops: Atomic<u64>,
+    /// When the table was searched last for what has expired, milliseconds since boot.
+    swept_ms: Atomic<u64>,
     pub(crate) cpu: Arc<Cpu>,
     sockets: Sockets,
     pub(crate) statistics: Statistics<Counter>,
@@ -628,8 +630,7 @@ impl Server {
         }
     }
 
-    fn sweep(&self) {
-        let now = now_ms();
+    fn sweep(&self, now: u64) {
         self.handoffs.sweep_all(
             |handed| handed.expired(self.parameters.linger_ms, self.parameters.closed_ms, now),
             drop,
@@ -717,6 +718,7 @@ impl Instance for Server {
             handoffs,
             live: Live::new(),
             drops: Atomic::new(0),
+            swept_ms: Atomic::new(0),
             cpu,
             sockets,
             statistics,
@@ -736,7 +738,12 @@ impl Instance for Server {
     fn work(&self) -> Option<u32> {
         self.end_sockets();
         let next = self.look();
-        self.sweep();
+        // The worker runs far more often, for handoffs.
+        let now = now_ms();
+        if now.saturating_sub(self.swept_ms.load(Relaxed)) >= u64::from(SWEEP_MS) {
+            self.swept_ms.store(now, Relaxed);
+            self.sweep(now);
+        }
         // While there is anything, age is looked after.
         let next = next.unwrap_or(u64::from(SWEEP_MS)).min(u64::from(SWEEP_MS)) as u32;
         (!self.handoffs.is_empty()).then_some(next.max(1))
