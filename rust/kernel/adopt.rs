@@ -55,6 +55,7 @@ use crate::{
     table::{
         Cache,
         Element,
+        Room,
         Table, //
     },
 };
@@ -104,11 +105,6 @@ pub type SocketCache = Cache<Adopted>;
 /// The adopted sockets of a namespace.
 pub struct Sockets {
     table: Table<Adopted>,
-}
-
-impl SocketId {
-    /// A name that no socket has.
-    pub const NONE: Self = Self(0);
 }
 
 impl Sockets {
@@ -311,6 +307,12 @@ pub fn adopt<T: Adopter>(
         listener
     };
     make_room(namespace, &datagram, client, cport, service, sport)?;
+    // Before there is a socket, whose death nobody would notice without it.
+    let room = instance
+        .sockets()
+        .table
+        .room()
+        .map_err(|_| DropReason::NoMemory)?;
 
     let has_timestamps = state.options.contains(TcpOptions::TIMESTAMP);
     let segment = Ipv4Tcp {
@@ -388,8 +390,8 @@ pub fn adopt<T: Adopter>(
     if !made {
         return Err(DropReason::Internal);
     }
-    Ok(watch(
-        instance,
+    Ok(watch::<T>(
+        room,
         namespace,
         (key, handoff),
         parties,
@@ -432,7 +434,7 @@ fn make_room(
 
 /// Finds the new socket and chains its destructor.
 fn watch<T: Adopter>(
-    instance: &T,
+    room: Room<'_, Adopted>,
     namespace: Namespace,
     (key, handoff): (FlowKey, Handoff),
     parties: &Parties,
@@ -470,17 +472,11 @@ fn watch<T: Adopter>(
         handoff,
         destruct,
     };
-    let taken = match instance.sockets().table.insert(entry) {
-        Ok(_) => {
-            // SAFETY: It exists, and its entry is in place.
-            unsafe { bindings::thop_sk_destruct_swap(sk, Some(destruct_callback::<T>)) };
-            Taken::Alive(SocketId(sk as usize))
-        }
-        // It lives, but its death will not be noticed: the element goes by age.
-        Err(_) => Taken::Alive(SocketId::NONE),
-    };
+    room.fill(entry);
+    // SAFETY: It exists, and its entry is in place.
+    unsafe { bindings::thop_sk_destruct_swap(sk, Some(destruct_callback::<T>)) };
     drop(mem::ManuallyDrop::into_inner(socket));
-    taken
+    Taken::Alive(SocketId(sk as usize))
 }
 
 /// The last reference to an adopted socket is gone. Any context but hard interrupts.

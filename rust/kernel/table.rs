@@ -85,27 +85,25 @@ impl<T> Cache<T> {
         })
     }
 
-    fn alloc(&self, value: T) -> Result<NonNull<Node<T>>, T> {
+    /// An object that is not initialised.
+    fn alloc(&self) -> Option<NonNull<Node<T>>> {
         // SAFETY: By the type invariant this is a cache.
-        let node = unsafe { bindings::thop_cache_alloc(self.cache.as_ptr()) }.cast::<Node<T>>();
-        let Some(node) = NonNull::new(node) else {
-            return Err(value);
-        };
-        // SAFETY: By the type invariant the object has the size and alignment of a `Node<T>`.
-        unsafe {
-            node.as_ptr().write(Node {
-                next: ptr::null_mut(),
-                value,
-            })
-        };
-        Ok(node)
+        NonNull::new(unsafe { bindings::thop_cache_alloc(self.cache.as_ptr()) }.cast())
     }
 
     /// # Safety
     ///
-    /// `node` comes from `alloc()` of this cache, and nobody can reach it any more.
+    /// `node` comes from `alloc()` of this cache, and was not initialised.
+    unsafe fn free_unused(&self, node: NonNull<Node<T>>) {
+        // SAFETY: By the function's requirements.
+        unsafe { bindings::kmem_cache_free(self.cache.as_ptr(), node.as_ptr().cast()) };
+    }
+
+    /// # Safety
+    ///
+    /// `node` comes from `alloc()` of this cache, holds a value, and nobody can reach it any more.
     unsafe fn free(&self, node: NonNull<Node<T>>) -> T {
-        // SAFETY: `alloc()` has initialised it; the value is moved out before the object is freed.
+        // SAFETY: By the function's requirements; the value is moved out before the object is freed.
         let Node { value, .. } = unsafe { node.as_ptr().read() };
         // SAFETY: By the function's requirements.
         unsafe { bindings::kmem_cache_free(self.cache.as_ptr(), node.as_ptr().cast()) };
@@ -308,60 +306,34 @@ impl<T: Element> Table<T> {
         Some(unsafe { self.cache.free(node) })
     }
 
+    /// Room for one more element, so that its insertion cannot fail. Atomic context.
+    pub fn room(&self) -> Result<Room<'_, T>, Refused> {
+        if self.count.fetch_add(1, Relaxed) >= self.limit as i32 {
+            self.count.fetch_sub(1, Relaxed);
+            return Err(Refused::Full);
+        }
+        match self.cache.alloc() {
+            // INVARIANT: Just allocated, and counted.
+            Some(node) => Ok(Room { table: self, node }),
+            None => {
+                self.count.fetch_sub(1, Relaxed);
+                Err(Refused::NoMemory)
+            }
+        }
+    }
+
     /// Inserts `value`. An element of the same key is replaced and returned. Atomic context.
     pub fn insert(&self, value: T) -> Result<Option<T>, (Refused, T)> {
-        self.insert_or_return(value, |_| true)
+        match self.room() {
+            Ok(room) => Ok(room.fill(value)),
+            Err(refused) => Err((refused, value)),
+        }
     }
 
     /// Inserts `value` unless there is an element of the same key that `f` does not give up.
     /// Atomic context.
     pub fn insert_if(&self, value: T, f: impl FnMut(&mut T) -> bool) -> Result<Option<T>, Refused> {
-        self.insert_or_return(value, f)
-            .map_err(|(refused, _)| refused)
-    }
-
-    fn insert_or_return(
-        &self,
-        value: T,
-        mut f: impl FnMut(&mut T) -> bool,
-    ) -> Result<Option<T>, (Refused, T)> {
-        let key = value.key();
-        if self.count.fetch_add(1, Relaxed) >= self.limit as i32 {
-            self.count.fetch_sub(1, Relaxed);
-            return Err((Refused::Full, value));
-        }
-        let node = match self.cache.alloc(value) {
-            Ok(node) => node,
-            Err(value) => {
-                self.count.fetch_sub(1, Relaxed);
-                return Err((Refused::NoMemory, value));
-            }
-        };
-        let mut chain = self.lock(self.bucket_of(&key));
-        let (mut seen, mut exists) = (0, false);
-        let old = chain.unlink(|value| {
-            seen += 1;
-            let same = value.key() == key;
-            exists |= same;
-            same && f(value)
-        });
-        let stays = exists && old.is_none();
-        if !stays {
-            chain.push(node);
-        }
-        drop(chain);
-        if !exists {
-            self.grown(seen + 1);
-        }
-        if stays {
-            self.count.fetch_sub(1, Relaxed);
-            // SAFETY: It was never in the table, and came from this cache.
-            return Err((Refused::Exists, unsafe { self.cache.free(node) }));
-        }
-        let Some(old) = old else { return Ok(None) };
-        self.count.fetch_sub(1, Relaxed);
-        // SAFETY: Unlinked under the lock, so nobody can reach it; it came from this cache.
-        Ok(Some(unsafe { self.cache.free(old) }))
+        self.room()?.fill_if(value, f).map_err(|_| Refused::Exists)
     }
 
     /// Removes those elements of a bucket that `f` chooses, and gives each to `gone` once the lock
@@ -411,6 +383,71 @@ impl<T: Element> Table<T> {
                 !ptr::read_volatile(bucket.first.get()).is_null()
             }
         })
+    }
+}
+
+/// A place in a table that is kept free for an element.
+///
+/// # Invariants
+///
+/// `node` comes from the table's cache, is not initialised, belongs to this object, and is counted.
+pub struct Room<'a, T: Element> {
+    table: &'a Table<T>,
+    node: NonNull<Node<T>>,
+}
+
+impl<T: Element> Room<'_, T> {
+    /// Puts an element there. One of the same key is replaced and returned. Any context.
+    pub fn fill(self, value: T) -> Option<T> {
+        // None that is given up stays.
+        self.fill_if(value, |_| true)
+            .unwrap_or_else(|value| Some(value))
+    }
+
+    /// The same, unless there is an element of the same key that `f` does not give up.
+    fn fill_if(self, value: T, mut f: impl FnMut(&mut T) -> bool) -> Result<Option<T>, T> {
+        let Self { table, node } = *mem::ManuallyDrop::new(self);
+        let key = value.key();
+        // SAFETY: By the type invariant it is ours, and an object for a `Node<T>`.
+        unsafe {
+            node.as_ptr().write(Node {
+                next: ptr::null_mut(),
+                value,
+            })
+        };
+        let mut chain = table.lock(table.bucket_of(&key));
+        let (mut seen, mut exists) = (0, false);
+        let old = chain.unlink(|value| {
+            seen += 1;
+            let same = value.key() == key;
+            exists |= same;
+            same && f(value)
+        });
+        let stays = exists && old.is_none();
+        if !stays {
+            chain.push(node);
+        }
+        drop(chain);
+        if !exists {
+            table.grown(seen + 1);
+        }
+        if stays {
+            table.count.fetch_sub(1, Relaxed);
+            // SAFETY: It was never in the table, came from this cache, and holds a value.
+            return Err(unsafe { table.cache.free(node) });
+        }
+        let Some(old) = old else { return Ok(None) };
+        table.count.fetch_sub(1, Relaxed);
+        // SAFETY: Unlinked under the lock, so nobody can reach it; it came from this cache.
+        Ok(Some(unsafe { table.cache.free(old) }))
+    }
+}
+
+impl<T: Element> Drop for Room<'_, T> {
+    fn drop(&mut self) {
+        self.table.count.fetch_sub(1, Relaxed);
+        // SAFETY: By the type invariant.
+        unsafe { self.table.cache.free_unused(self.node) }
     }
 }
 

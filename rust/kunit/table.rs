@@ -206,6 +206,33 @@ mod tests {
     }
 
     #[test]
+    fn room_is_kept_and_given_back() -> Result {
+        let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let cache = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;
+        let table = Table::new(cache, 4, 2, ())?;
+        let (Ok(first), Ok(second)) = (table.room(), table.room()) else {
+            return Err(ENOMEM);
+        };
+        // Nobody else has it meanwhile.
+        assert!(matches!(table.room(), Err(Refused::Full)));
+        assert!(table.insert(Item::new(9, 9, &alive)).is_err());
+        drop(first);
+        assert!(second.fill(Item::new(1, 10, &alive)).is_none());
+        assert_eq!(table.len(), 1);
+        // What is replaced gives its place back.
+        let Ok(third) = table.room() else {
+            return Err(ENOMEM);
+        };
+        assert_eq!(
+            third.fill(Item::new(1, 11, &alive)).map(|item| item.value),
+            Some(10)
+        );
+        assert_eq!(table.len(), 1);
+        assert_eq!(table.with(&1, |item| item.value), Some(11));
+        Ok(())
+    }
+
+    #[test]
     fn sweep_all_takes_what_it_is_told() -> Result {
         let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
         let cache = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;
