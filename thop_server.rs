@@ -89,10 +89,10 @@ impl kernel::Module for ThopServer {
             linger_ms: thop_kernel::parameter(module_parameters::linger_ms.value()),
             closed_ms: thop_kernel::parameter(module_parameters::closed_ms.value()),
             protocol: thop_kernel::parameter(module_parameters::protocol.value()),
-            insecure: thop_kernel::parameter(module_parameters::insecure.value()) != 0,
+            insecure: thop_kernel::parameter::<u8>(module_parameters::insecure.value()) != 0,
             peers: thop_kernel::parameter(module_parameters::peers.value()),
             keyed: thop_kernel::hash::is_keyed(),
-            chains: thop_kernel::table::ChainWatch::new(thop_kernel::parameter(
+            chains: thop_kernel::table::ChainWatch::new(thop_kernel::parameter::<u32>(
                 module_parameters::chain_warn.value(),
             )),
         };
