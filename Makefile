@@ -4,6 +4,7 @@
 #   make modules_install   install them for that kernel
 #   make demo              see it work: five virtual machines, real nginx, real requests
 #   make test              everything that is tested
+#   make test-faults       servers, networks and modules that fail under load (15 minutes)
 #   make test-debug        the kernel tests on a kernel with KASAN, lockdep and more
 #   make test-kcsan        those that stress most on a kernel that watches for races of data
 #   make soak              an hour of traffic and faults on the debug kernel; SECONDS=N for another time
@@ -38,6 +39,9 @@ demo:
 test:
 	@scripts/test
 
+test-faults:
+	@scripts/test faults
+
 test-debug:
 	@scripts/test debug-all
 
@@ -60,4 +64,4 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test test-debug test-kcsan soak bench-dispatch bench-lard lint fmt help
+.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench-dispatch bench-lard lint fmt help

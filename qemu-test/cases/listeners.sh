@@ -93,6 +93,7 @@ start_nginx 1
 stop_nginx 2
 start_nginx 2
 default_configuration | unchecked | configure
+key | authorise switch2 thop_switch
 default_configuration | sed "s/$VIP/10.0.0.200/" | unchecked | configure switch2
 py client <<'PY'
 from http_client import *

@@ -113,5 +113,5 @@ key | authorise switch thop_switch
 default_configuration | configure
 all_up
 load_ends
-only gone "(GET|PUT|POST) (whole|reset|silent|refused|unreachable)"
+only gone "(GET|PUT|POST) (whole|reset|cut|silent|refused|unreachable)"
 works_again gone
