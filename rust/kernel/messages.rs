@@ -183,12 +183,13 @@ impl Channel {
         // What is sealed is in front of a message as it would be without.
         let at = if sealed.is_some() { SEAL_LEN } else { 0 };
         let inner = octets.get(at..).ok_or(SHORT)?;
-        // Another module in this namespace may be meant.
-        match (&sealed, inner) {
-            (Some((seal, _)), []) if !self.gate.is_for_us(seal) => return Err(Refused::Foreign),
-            (Some(_), []) => {}
-            _ if self.side.hears(inner) == Some(false) => return Err(Refused::Foreign),
-            _ => {}
+        // Another module in this namespace may be meant, which has keys and epochs of its own.
+        let foreign = match (&sealed, inner) {
+            (Some((seal, _)), []) => !self.gate.is_for_us(seal),
+            _ => self.side.hears(inner) == Some(false),
+        };
+        if sealed.is_some() && foreign {
+            return Err(Refused::Foreign);
         }
         // Without a seal, what is no message at all is told from what is not believed.
         let decode = |inner: &[u8]| {
@@ -220,6 +221,9 @@ impl Channel {
                     return Err(checksum());
                 }
                 let decoded = decoded?;
+                if foreign {
+                    return Err(Refused::Foreign);
+                }
                 self.gate.admit_unsealed(from).map_err(Refused::Denied)?;
                 decoded
             }
