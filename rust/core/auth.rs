@@ -19,6 +19,7 @@ mod access;
 mod window;
 
 pub use access::{
+    admits,
     Access,
     Key,
     Rejected,

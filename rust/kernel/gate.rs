@@ -41,6 +41,7 @@ use thop_core::{
         Endpoint, //
     },
     auth::{
+        admits,
         Access,
         Judged,
         Rejected,
@@ -48,7 +49,6 @@ use thop_core::{
         Window,
         KEYS, //
     },
-    heap::List,
     rules::Network,
     wire::{
         pseudo_header,
@@ -194,6 +194,13 @@ struct Keys {
 }
 
 impl Keys {
+    fn admit(&self, from: Ipv4Addr) -> Result<(), Denied> {
+        match admits(&self.networks, from.into()) {
+            true => Ok(()),
+            false => Err(Denied::Network),
+        }
+    }
+
     fn key(&self, id: u8) -> Option<&hmac::Key> {
         let mut keys = self.keys.iter().flatten();
         keys.find(|(known, _)| *known == id).map(|(_, key)| key)
@@ -266,16 +273,11 @@ impl Gate {
         for (place, key) in keys.iter_mut().zip(access.keys()) {
             *place = Some((key.id(), hmac::Key::new(key.octets())?));
         }
-        let send = access.send();
-        let mut networks = ProcessList::default();
-        for network in access.networks() {
-            networks.try_push(*network).map_err(|_| ENOMEM)?;
-        }
         let keys = KBox::new(
             Keys {
                 keys,
-                send,
-                networks,
+                send: access.send(),
+                networks: access.into_networks(),
             },
             GFP_KERNEL,
         )?;
@@ -358,8 +360,7 @@ impl Gate {
         };
         let covered = seal.covered(len).map_err(|_| EMSGSIZE)?;
         let mac = Self::mac(key, &covered, (from, to), packet, 0);
-        let header = seal.encode(len, &mac).map_err(|_| EMSGSIZE)?;
-        packet.push(&header)
+        packet.push(&Seal::finish(covered, &mac))
     }
 
     /// Whether a message without a seal is believed.
@@ -372,7 +373,7 @@ impl Gate {
         if !self.insecure {
             return Err(Denied::NoKey);
         }
-        admitted(keys, from)
+        keys.admit(from)
     }
 
     /// Whether a seal is for this instance's epoch.
@@ -395,7 +396,7 @@ impl Gate {
             if keys.are_none() {
                 return Err(Denied::NoKey);
             }
-            admitted(keys, from)?;
+            keys.admit(from)?;
             let key = keys.key(seal.key).ok_or(Denied::UnknownKey)?;
             let len = (packet.len() as usize).saturating_sub(offset);
             let covered = seal.covered(len).map_err(|_| Denied::Mac)?;
@@ -407,7 +408,10 @@ impl Gate {
             return Err(Denied::Epoch);
         }
         match self.judge(seal)? {
-            Judged::New => self.learn(from.into(), seal.sender),
+            Judged::New => {
+                self.learn(from.into(), seal.sender);
+                Ok(())
+            }
             Judged::Again => Err(Denied::Replayed),
             Judged::Late => Err(Denied::Late),
         }
@@ -440,7 +444,7 @@ impl Gate {
     }
 
     /// Remembers the epoch of a peer that has just shown it.
-    fn learn(&self, address: IpAddr, epoch: u64) -> Result<(), Denied> {
+    fn learn(&self, address: IpAddr, epoch: u64) {
         let known = self.receivers.with(&address, |receiver| {
             receiver.epoch = epoch;
         });
@@ -452,22 +456,11 @@ impl Gate {
                 self.receivers.sweep_all(|_| true, drop);
             }
         }
-        Ok(())
     }
 
     /// Forgets all peers. What they have said before is worth nothing from now on.
     fn forget(&self) {
         self.epoch.store(random::number().max(1), Relaxed);
         self.senders.sweep_all(|_| true, drop);
-    }
-}
-
-fn admitted(keys: &Keys, from: Ipv4Addr) -> Result<(), Denied> {
-    let from = Network::of(from.into());
-    let networks = &keys.networks;
-    if networks.is_empty() || networks.iter().any(|network| network.holds(&from)) {
-        Ok(())
-    } else {
-        Err(Denied::Network)
     }
 }

@@ -237,12 +237,17 @@ impl<H: Heap> Access<H> {
         &self.networks
     }
 
-    /// Whether one may speak from there.
-    pub fn admits(&self, from: IpAddr) -> bool {
-        self.networks.is_empty() || {
-            let from = Network::of(from);
-            self.networks.iter().any(|network| network.holds(&from))
-        }
+    /// The same, for whoever keeps them: see [`admits()`].
+    pub fn into_networks(self) -> H::List<Network> {
+        self.networks
+    }
+}
+
+/// Whether one may speak from there, if these are the networks from which one may.
+pub fn admits(networks: &[Network], from: IpAddr) -> bool {
+    networks.is_empty() || {
+        let from = Network::of(from);
+        networks.iter().any(|network| network.holds(&from))
     }
 }
 

@@ -88,9 +88,8 @@ impl Seal {
         Ok(header)
     }
 
-    /// The header for a message of `len` octets, as it is sent.
-    pub fn encode(&self, len: usize, mac: &Mac) -> Result<[u8; SEAL_LEN], EncodeError> {
-        let mut header = self.covered(len)?;
+    /// The header as it is sent: what [`Seal::covered()`] gave, with the MAC over it and the message.
+    pub fn finish(mut header: [u8; SEAL_LEN], mac: &Mac) -> [u8; SEAL_LEN] {
         if let Some(field) = header.last_chunk_mut() {
             *field = *mac;
         }
@@ -99,7 +98,7 @@ impl Seal {
         let [high, low] = sum.finish().to_be_bytes();
         header[2] = high;
         header[3] = low;
-        Ok(header)
+        header
     }
 
     /// Reads the header of a message of `total_len` octets, of which it is the first.
