@@ -25,6 +25,7 @@ use core::{
 };
 
 use kernel::{
+    fmt,
     prelude::*,
     sync::{
         atomic::{
@@ -161,12 +162,34 @@ impl ChainWatch {
         }
     }
 
-    /// Whether it is time to say that there is a chain of this length. Any context.
-    pub fn is_due(&self, chain: u32, now_ms: u64) -> bool {
+    /// What is to be said of a chain of connections of this length, if it is time to say it; `keyed`:
+    /// they are hashed with a secret key. Any context.
+    pub fn warning(&self, length: u32, keyed: bool, now_ms: u64) -> Option<LongChain> {
         let said = self.said_ms.load(Relaxed);
-        chain > self.limit
+        let due = length > self.limit
             && (said == 0 || now_ms.saturating_sub(said) >= WARN_MS)
-            && self.said_ms.cmpxchg(said, now_ms.max(1), Relaxed).is_ok()
+            && self.said_ms.cmpxchg(said, now_ms.max(1), Relaxed).is_ok();
+        due.then_some(LongChain { length, keyed })
+    }
+}
+
+/// That a chain is long, and what to do about it.
+pub struct LongChain {
+    length: u32,
+    keyed: bool,
+}
+
+impl fmt::Display for LongChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} connections share one bucket of the table: too few buckets (parameter buckets)",
+            self.length
+        )?;
+        if !self.keyed {
+            f.write_str(", or addresses chosen to collide (then hash=siphash helps)")?;
+        }
+        Ok(())
     }
 }
 

@@ -636,15 +636,9 @@ impl Server {
             drop,
         );
         let (chain, _) = self.handoffs.chains();
-        if self.parameters.chains.is_due(chain, now) {
-            pr_warn!(
-                "{chain} connections share one bucket of the table: too few buckets{}\n",
-                if self.parameters.keyed {
-                    " (parameter buckets)"
-                } else {
-                    " (parameter buckets), or addresses chosen to collide (then hash=siphash helps)"
-                }
-            );
+        let Parameters { chains, keyed, .. } = &*self.parameters;
+        if let Some(warning) = chains.warning(chain, *keyed, now) {
+            pr_warn!("{warning}\n");
         }
     }
 }

@@ -747,15 +747,9 @@ impl Switch {
             },
         );
         let (chain, _) = self.table.chains();
-        if self.parameters.chains.is_due(chain, now) {
-            pr_warn!(
-                "{chain} connections share one bucket of the table: too few buckets{}\n",
-                if self.parameters.keyed {
-                    " (parameter buckets)"
-                } else {
-                    " (parameter buckets), or addresses chosen to collide (then hash=siphash helps)"
-                }
-            );
+        let Parameters { chains, keyed, .. } = &*self.parameters;
+        if let Some(warning) = chains.warning(chain, *keyed, now) {
+            pr_warn!("{warning}\n");
         }
     }
 
