@@ -44,14 +44,10 @@ impl Server {
                 }
                 packet.drop()
             }
-            Monitor::Ping(_) => {
+            // To another address; the channel does not give LOAD, which is for the other side.
+            Monitor::Ping(_) | Monitor::Load(_) => {
                 self.count(Counter::Foreign);
                 packet.drop()
-            }
-            // A switch may live in the same namespace.
-            Monitor::Load(_) => {
-                self.count(Counter::Foreign);
-                packet.accept()
             }
         }
     }

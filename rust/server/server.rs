@@ -36,6 +36,7 @@ use thop_core::{
     addr::FlowKey,
     deadline::Deadlines,
     hash::Hasher,
+    heap::List,
     packet::{
         parse_ipv4,
         rewrite_destination_ipv4,
@@ -72,7 +73,10 @@ use thop_kernel::{
         Worker, //
     },
     load::Cpu,
-    memory::AtomicHeap,
+    memory::{
+        AtomicHeap,
+        AtomicList, //
+    },
     messages::{
         ipv4,
         Channel,
@@ -802,11 +806,8 @@ impl Instance for Server {
             Body::Forget { reset } => self.on_forget(&received, reset),
             Body::Confirm => self.on_confirm(&received),
             Body::CloseAck => self.on_close_ack(&received),
-            // A switch may live in the same namespace.
-            Body::Created { .. } | Body::NotifyClose | Body::NotifyDrop(_) | Body::Forgotten => {
-                self.count(Counter::Foreign);
-                return packet.accept();
-            }
+            // The channel does not give what is for the other side.
+            Body::Created { .. } | Body::NotifyClose | Body::NotifyDrop(_) | Body::Forgotten => {}
         }
         packet.drop()
     }
@@ -818,21 +819,17 @@ impl Instance for Server {
         let now = now_ms();
         let mut next = 0;
         while let Some(bucket) = self.handoffs.next_used(next) {
-            let mut silent = KVec::new();
+            let mut silent = AtomicList::default();
             self.handoffs.visit(bucket, |handed| {
                 if let Phase::Alive { socket, .. } = handed.phase {
                     // Without memory it is reset with the others, which is what there was to avoid.
-                    if handed.must_be_silent(now)
-                        && silent
-                            .push(socket, GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN)
-                            .is_ok()
-                    {
+                    if handed.must_be_silent(now) && silent.try_push(socket).is_ok() {
                         handed.enter(Phase::TAKEN_BACK, &self.live);
                     }
                 }
             });
-            for socket in silent {
-                if let Some(socket) = self.sockets.get(socket) {
+            for socket in silent.iter() {
+                if let Some(socket) = self.sockets.get(*socket) {
                     socket.vanish();
                 }
             }

@@ -497,12 +497,11 @@ impl Switch {
         }
         let received = match self.channel.receive(packet.skb()) {
             Ok(Incoming::Handoff(received)) => received,
-            Ok(Incoming::Monitor {
-                message: Monitor::Load(load),
-                from,
-                ..
-            }) => {
-                self.on_load(&load, from);
+            Ok(Incoming::Monitor { message, from, .. }) => {
+                // The channel does not give what is for the other side.
+                if let Monitor::Load(load) = message {
+                    self.on_load(&load, from);
+                }
                 return packet.drop();
             }
             Ok(Incoming::Epoch { from }) => {
@@ -510,7 +509,7 @@ impl Switch {
                 return packet.drop();
             }
             // A server may live in the same namespace.
-            Ok(Incoming::Monitor { .. }) | Err(Refused::Foreign) => {
+            Err(Refused::Foreign) => {
                 self.count(Counter::Foreign);
                 return packet.accept();
             }
@@ -524,11 +523,8 @@ impl Switch {
             }
         };
         match received.message.body {
-            // A server may live in the same namespace.
-            Body::Create { .. } | Body::CloseAck | Body::Forget { .. } | Body::Confirm => {
-                self.count(Counter::Foreign);
-                return packet.accept();
-            }
+            // As above.
+            Body::Create { .. } | Body::CloseAck | Body::Forget { .. } | Body::Confirm => {}
             _ if ipv4(received.message.parties.server.ip) != Some(received.from) => {
                 self.count(Counter::Foreign);
             }
