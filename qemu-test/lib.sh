@@ -99,9 +99,11 @@ authorise() { on "$1" dd bs=64k iflag=fullblock status=none of="/proc/net/$2/aut
 
 # The key of this machine's nodes, as such a text.
 key() {
-	[ -s /run/key ] || od -vAn -N32 -tx1 /dev/urandom | tr -d ' \n' | sed 's/^/key 1 /; s/$/\n/' >/run/key
+	[ -s /run/key ] || random_key 1 >/run/key
 	cat /run/key
 }
+# random_key ID: a new one.
+random_key() { echo "key $1 $(od -vAn -N32 -tx1 /dev/urandom | tr -d ' \n')"; }
 
 loaded() { [ -d "/sys/module/$1" ]; }
 
@@ -267,6 +269,16 @@ netem_port() {
 		# The default queue of 1000 packets would itself lose some behind a long delay.
 		tc -n "$ns" qdisc replace dev "$dev" root netem limit 20000 "$@"
 	fi
+}
+
+# add_node NAME ADDRESS: one more node on the wire.
+add_node() {
+	ip netns add "$1"
+	ip -n wire link add "$1" type veth peer name eth0 netns "$1"
+	ip -n wire link set "$1" master wire up
+	ip -n "$1" link set lo up
+	ip -n "$1" link set eth0 up
+	ip -n "$1" address add "$2/24" dev eth0
 }
 
 # unplug NODE, plug NODE: takes a node off the wire and back.

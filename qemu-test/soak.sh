@@ -86,7 +86,7 @@ fault_switch_module() {
 }
 fault_keys() {
 	local node new
-	new="key 2 $(od -vAn -N32 -tx1 /dev/urandom | tr -d ' \n')"
+	new=$(random_key 2)
 	for text in "$(key)
 $new" "$(key)
 $new

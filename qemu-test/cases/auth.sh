@@ -43,12 +43,6 @@ key = key_of(os.environ["KEY"])
 tap = Tap()
 
 
-def counters(node="server1"):
-    text = subprocess.run(["ip", "netns", "exec", node, "cat", "/proc/net/thop_server/stats"],
-                          check=True, capture_output=True, text=True).stdout
-    return collections.Counter({name: int(value) for name, value in map(str.split, text.splitlines())})
-
-
 def create(ident, port):
     get = request("/1k")
     return message(CREATE, (77, ident), (here, port), (VIP, 80), (there, 80), create=state(get))
@@ -61,14 +55,14 @@ class Expect:
         self.what, self.adopted, self.node, self.reasons = what, adopted, node, reasons
 
     def __enter__(self):
-        self.before = counters(self.node)
+        self.before = counters(self.node, "thop_server")
 
     def __exit__(self, kind, *_):
         if kind:
             return
         end = time.monotonic() + 20
         while True:
-            now = counters(self.node)
+            now = counters(self.node, "thop_server")
             grown = {name: now[name] - self.before[name] for name in now
                      if name.startswith(("denied_", "malformed_", "foreign_")) and now[name] != self.before[name]}
             if grown == self.reasons and now["adopted"] - self.before["adopted"] == self.adopted:
@@ -149,12 +143,10 @@ with Expect("its own words", foreign_messages=2):
 
 open("recorded", "wb").write(b"".join(struct.pack("!H", len(m)) + m for m in [good, fresh, said, *late]))
 PY
-sed -i '1i import subprocess' attack.py
 py client <attack.py
 
 step "messages to the switch that none of its servers has made"
 py client <<'PY'
-import subprocess
 from thop import *
 from http_client import *
 
@@ -163,16 +155,14 @@ key = key_of(os.environ["KEY"])
 
 
 def counter(name):
-    text = subprocess.run(["ip", "netns", "exec", "switch", "cat", "/proc/net/thop_switch/stats"],
-                          check=True, capture_output=True, text=True).stdout
-    return dict(map(str.split, text.splitlines()))[name]
+    return counters("switch", "thop_switch")[name]
 
 
 def expect(what, name, data, **how):
-    before = int(counter(name))
+    before = counter(name)
     send(switch, data, **how)
     end = time.monotonic() + 20
-    while int(counter(name)) != before + 1:
+    while counter(name) != before + 1:
         if time.monotonic() > end:
             raise SystemExit(f"FAIL: {what}: {name} went from {before} to {counter(name)}")
         time.sleep(0.1)
@@ -211,20 +201,14 @@ kinds = {NAMES[opcode_of(data[48:])] for _, _, data in heard if len(data) > 48}
 assert {"CREATE", "CREATED", "NOTIFYCLS", "CLOSEACK", "PING", "LOAD"} <= kinds, kinds
 
 
-def counters(node):
-    """Of both modules there: the one sees first what is for the other."""
-    total = collections.Counter()
-    for module in ("thop_switch", "thop_server"):
-        text = subprocess.run(["ip", "netns", "exec", node, "cat", f"/proc/net/{module}/stats"],
-                              check=True, capture_output=True, text=True).stdout
-        total.update({name: int(value) for name, value in map(str.split, text.splitlines())})
-    return total
+# The one sees first what is for the other.
+BOTH = "thop_switch", "thop_server"
 
 
 def expect(what, node, count, *names):
     end = time.monotonic() + 20
     while True:
-        now = counters(node)
+        now = counters(node, *BOTH)
         grown = {name: now[name] - before[node][name] for name in names}
         if sum(grown.values()) >= count:
             break
@@ -242,7 +226,7 @@ for source, to, data in map(str.split, sys.stdin):
     send(to, bytes.fromhex(data), source=source)
 """
 for what, names in (("replayed to", ["denied_replayed"]), ("reflected to", ["denied_mac"])):
-    before = {name: counters(name) for name in node.values()}
+    before = {name: counters(name, *BOTH) for name in node.values()}
     back = what == "reflected to"
     again = [(to, source, data.hex()) if back else (source, to, data.hex()) for source, to, data in heard]
     sent = collections.Counter(node[to] for _, to, _ in again)
@@ -259,25 +243,18 @@ unload_module thop_server
 load_server
 wait_state web/s1 "UP*"
 py client <<'PY'
-import subprocess
 from thop import *
 
 there, data, count = os.environ["SERVER1"], open("recorded", "rb").read(), 0
 
 
-def stats():
-    text = subprocess.run(["ip", "netns", "exec", "server1", "cat", "/proc/net/thop_server/stats"],
-                          check=True, capture_output=True, text=True).stdout
-    return {name: int(value) for name, value in map(str.split, text.splitlines())}
-
-
-before = stats()
+before = counters("server1", "thop_server")
 while data:
     (length,) = struct.unpack("!H", data[:2])
     send(there, data[2:2 + length])
     data, count = data[2 + length:], count + 1
 end = time.monotonic() + 20
-while (now := stats())["denied_epoch"] - before["denied_epoch"] < count:
+while (now := counters("server1", "thop_server"))["denied_epoch"] - before["denied_epoch"] < count:
     assert time.monotonic() < end, f"{now['denied_epoch'] - before['denied_epoch']} of {count}"
     time.sleep(0.1)
 assert now["adopted"] == before["adopted"], "a recorded message has made a socket"
@@ -286,7 +263,7 @@ PY
 works "with the module that has begun anew"
 
 step "keys are exchanged under load, and nothing is lost"
-new="key 2 $(od -vAn -N32 -tx1 /dev/urandom | tr -d ' \n')"
+new=$(random_key 2)
 exchange() {
 	local node
 	for node in switch server1 server2 server3; do

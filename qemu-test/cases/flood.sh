@@ -9,12 +9,7 @@ SYNS=20000
 # Who floods, with addresses of a network that ends at him, where nobody answers.
 FLOODER=10.0.0.66
 NETWORK=10.2.0.0/16
-ip netns add flooder
-ip -n wire link add flooder type veth peer name eth0 netns flooder
-ip -n wire link set flooder master wire up
-ip -n flooder link set lo up
-ip -n flooder link set eth0 up
-ip -n flooder address add $FLOODER/24 dev eth0
+add_node flooder $FLOODER
 on switch ip route add $NETWORK via $FLOODER
 # So that what the kernel has not finished is over in seconds instead of a minute, and cookies begin
 # early, however slow the flooder is. A listener has the limit that held when it was made.

@@ -33,7 +33,7 @@ same "configuration of the second" "$(on switch2 cat /proc/net/thop_switch/confi
 before=$(on switch cat /proc/net/thop_switch/config)
 # Keys are a network's own, too.
 ! printf "pool p2\nservice s2 address %s:80 pool p2\n" "$VIP" | configure switch2 2>/dev/null || fail "the first one's key is good here"
-other="key 1 $(od -vAn -N32 -tx1 /dev/urandom | tr -d ' \n')"
+other=$(random_key 1)
 echo "$other" | authorise switch2 thop_switch
 echo "$other" | authorise other2 thop_server
 configure switch2 <<-END

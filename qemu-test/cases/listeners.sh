@@ -81,12 +81,7 @@ wait $mptcp || true
 start_nginx 3
 
 step "two switches with the same servers"
-ip netns add switch2
-ip -n wire link add switch2 type veth peer name eth0 netns switch2
-ip -n wire link set switch2 master wire up
-ip -n switch2 link set lo up
-ip -n switch2 link set eth0 up
-ip -n switch2 address add 10.0.0.20/24 dev eth0
+add_node switch2 10.0.0.20
 ip -n switch2 address add 10.0.0.200/32 dev lo
 stop_nginx 1
 start_nginx 1

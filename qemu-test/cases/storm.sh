@@ -9,12 +9,7 @@ set -euo pipefail
 # Whose forged messages and packets these are: addresses that end at a node where nobody answers.
 STORM=10.0.0.77
 NETWORK=10.3.0.0/16
-ip netns add storm
-ip -n wire link add storm type veth peer name eth0 netns storm
-ip -n wire link set storm master wire up
-ip -n storm link set lo up
-ip -n storm link set eth0 up
-ip -n storm address add $STORM/24 dev eth0
+add_node storm $STORM
 ip -n storm route add $VIP via $SWITCH
 for node in switch server1 server2 server3; do on "$node" ip route add $NETWORK via $STORM; done
 

@@ -7,8 +7,7 @@ set -euo pipefail
 . "$TOOLS/account.sh"
 accounting_begins
 
-# plugged_in NODE: a new device for the node, with the old addresses.
-mac_of() { on "$1" cat /sys/class/net/eth0/address; }
+# plugged_in NODE MAC: a new device for the node, with the old addresses.
 plugged_in() {
 	ip -n wire link add "$1" type veth peer name eth0 address "$2" netns "$1"
 	ip -n wire link set "$1" master wire up
@@ -72,7 +71,7 @@ for node in server1 switch; do
 	load_begins "device-$node"
 	for round in 1 2; do
 		sleep 2
-		hardware=$(mac_of $node)
+		hardware=$(mac $node)
 		ip -n wire link del $node
 		sleep $round
 		plugged_in $node "$hardware"
@@ -88,7 +87,7 @@ pool_of 1 | unchecked | configure
 drop server1 out "meta protocol ip"
 ask_begins held "POST:/do/0/{}" "GET:/own/10k?{}"
 wait_for 20 eval '[ "$(stat_switch held)" -gt 0 ]'
-hardware=$(mac_of switch)
+hardware=$(mac switch)
 ip -n wire link del switch
 sleep 1
 plugged_in switch "$hardware"

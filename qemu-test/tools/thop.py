@@ -9,6 +9,7 @@ import random
 import select
 import socket
 import struct
+import subprocess
 import time
 
 from raw_tcp import checksum, ip_packets
@@ -109,6 +110,16 @@ def send(destination, data, source=None, fragment=0):
         for packet in ip_packets(source, destination, PROTOCOL, data, fragment=fragment or 1480):
             s.sendto(packet, (destination, 0))
     s.close()
+
+
+def counters(node, *modules):
+    """What these modules have counted at a node, together."""
+    total = collections.Counter()
+    for module in modules:
+        text = subprocess.run(["ip", "netns", "exec", node, "cat", f"/proc/net/{module}/stats"],
+                              check=True, capture_output=True, text=True).stdout
+        total.update({name: int(value) for name, value in map(str.split, text.splitlines())})
+    return total
 
 
 class Tap:
