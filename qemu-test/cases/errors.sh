@@ -15,6 +15,8 @@ set -euo pipefail
 } | configure
 
 py client <<'PY'
+import collections
+import concurrent.futures
 from http_client import *
 
 
@@ -81,6 +83,22 @@ with Client() as c:
             fail("reset while a large head was sent in pieces")
         time.sleep(0.001)
     same("a large head in pieces", c.answer(status=None).status, 431)
+# What a client goes on sending while it is answered does not turn the answer into a reset: many
+# clients, so that one of them says something at every moment of the answer.
+def goes_on():
+    with Client() as c:
+        try:
+            c.send(b"nonsense\r\n\r\n")
+            for _ in range(150):
+                c.send(b"x" * 100)
+            return c.answer(status=None).status
+        except ConnectionError as e:
+            return repr(e)
+
+
+with concurrent.futures.ThreadPoolExecutor(20) as pool:
+    seen = collections.Counter(pool.map(lambda _: goes_on(), range(200)))
+same("what clients see that go on", dict(seen), {400: 200})
 # Large, but no head.
 with Client() as c:
     same("a body of 100 KB is none", c.ask("/post", "POST", octets(100_000)).status, 200)

@@ -619,10 +619,15 @@ impl<D: Dispatcher> Core<D> {
             if state != 0 {
                 bindings::thop_sk_set_state(child.sk, state);
             }
-            child.phase.store(phase::LINGERING, Release);
             bindings::release_sock(child.sk);
             let sent = bindings::thop_socket_send(socket, octets.as_ptr().cast(), octets.len());
             let shut = bindings::kernel_sock_shutdown(socket, bindings::sock_shutdown_cmd_SHUT_WR);
+            // Only now does the state tell who has closed: before, what the client goes on sending
+            // would pass for its end. What has happened meanwhile is looked at here.
+            bindings::thop_lock_sock(child.sk);
+            child.phase.store(phase::LINGERING, Release);
+            Self::process(child.sk);
+            bindings::release_sock(child.sk);
             // What the client has sent is read, or the close would turn into a reset that may
             // overtake the answer.
             let open = self.discard(socket);
