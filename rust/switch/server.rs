@@ -222,7 +222,7 @@ impl Server {
         self.shunned_until.store(now_ms + SHUN_MS, Relaxed);
     }
 
-    /// It has answered CREATE.
+    /// It has answered CREATE, or is UP again.
     pub(crate) fn heard(&self) {
         if self.shunned_until.load(Relaxed) != 0 {
             self.shunned_until.store(0, Relaxed);
@@ -286,7 +286,12 @@ impl Server {
     /// Makes what requests look at agree with its health, which is locked.
     fn settle(&self, health: &Health) {
         let state = health.state().0;
-        self.open.store(state == State::Up, Relaxed);
+        let up = state == State::Up;
+        if up && !self.open.load(Relaxed) {
+            // What it did not answer was of the time before.
+            self.heard();
+        }
+        self.open.store(up, Relaxed);
         self.reachable
             .store(matches!(state, State::Up | State::Drain), Relaxed);
         self.worth_a_try.store(health.is_worth_a_try(), Relaxed);
