@@ -59,7 +59,7 @@ use thop_core::{
 };
 
 use crate::{
-    hmac,
+    hmac, memory,
     memory::{
         ProcessHeap,
         ProcessList, //
@@ -180,8 +180,8 @@ impl Shared {
         Ok(Self {
             insecure,
             peers: peers.max(1),
-            senders: Arc::new(Cache::new(senders)?, GFP_KERNEL)?,
-            receivers: Arc::new(Cache::new(receivers)?, GFP_KERNEL)?,
+            senders: Arc::new(Cache::new(senders)?, memory::may_sleep())?,
+            receivers: Arc::new(Cache::new(receivers)?, memory::may_sleep())?,
         })
     }
 }
@@ -237,7 +237,7 @@ impl Gate {
                 send: 0,
                 networks: Default::default(),
             },
-            GFP_KERNEL,
+            memory::may_sleep(),
         )?;
         let buckets = shared.peers / 4;
         let senders = Table::new(shared.senders.clone(), buckets, shared.peers, ())?;
@@ -279,7 +279,7 @@ impl Gate {
                 send: access.send(),
                 networks: access.into_networks(),
             },
-            GFP_KERNEL,
+            memory::may_sleep(),
         )?;
         drop(self.keys.write().replace(keys));
         Ok(())

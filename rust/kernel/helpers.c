@@ -83,7 +83,7 @@ bool thop_hash_is_keyed(void)
 void *thop_kvzalloc(size_t size)
 {
 	/* Charged to who makes a network namespace, who may be anybody. */
-	return kvzalloc(size, GFP_KERNEL_ACCOUNT);
+	return kvzalloc(size, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 }
 
 struct kmem_cache *thop_cache_create(const char *name, unsigned int size, unsigned int align)

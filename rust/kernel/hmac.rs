@@ -14,7 +14,10 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::bindings;
+use crate::{
+    bindings,
+    memory, //
+};
 
 /// Length of the whole code, octets.
 const DIGEST: usize = 32;
@@ -31,7 +34,7 @@ unsafe impl Sync for Key {}
 impl Key {
     /// Prepares a key of any length. Process context.
     pub fn new(secret: &[u8]) -> Result<Self> {
-        let key = KBox::pin(Opaque::uninit(), GFP_KERNEL)?;
+        let key = KBox::pin(Opaque::uninit(), memory::may_sleep())?;
         // SAFETY: The secret has that length; the function initialises the key.
         unsafe { bindings::hmac_sha256_preparekey(key.get(), secret.as_ptr(), secret.len()) };
         Ok(Self(key))

@@ -45,6 +45,7 @@ use kernel::{
 use crate::{
     bindings,
     compat,
+    memory,
     skb::SkBuff, //
 };
 
@@ -198,7 +199,7 @@ impl<T: Instance> Registration<T> {
     /// Makes an instance in every network namespace. Process context.
     pub fn new(shared: T::Shared) -> Result<Self> {
         let slot = T::slot();
-        let shared = KBox::pin(shared, GFP_KERNEL)?;
+        let shared = KBox::pin(shared, memory::may_sleep())?;
         slot.shared
             .store(ptr::from_ref(&*shared).cast_mut(), Relaxed);
         let operations = bindings::pernet_operations {
@@ -209,7 +210,7 @@ impl<T: Instance> Registration<T> {
             size: mem::size_of::<*mut Holder<T>>(),
             ..Default::default()
         };
-        let operations = KBox::pin(Opaque::new(operations), GFP_KERNEL)?;
+        let operations = KBox::pin(Opaque::new(operations), memory::may_sleep())?;
         // SAFETY: The operations are pinned and live until `drop()` unregisters them.
         to_result(unsafe { bindings::register_pernet_subsys(operations.get()) })?;
         Ok(Self {
@@ -242,7 +243,7 @@ impl<T: Instance> Registration<T> {
                 entries: UnsafeCell::new(None),
                 hooks: UnsafeCell::new(Default::default()),
             }? Error),
-            GFP_KERNEL,
+            memory::may_sleep(),
         )?;
         Ok(holder)
     }

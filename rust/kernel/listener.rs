@@ -81,6 +81,7 @@ use crate::{
     bindings,
     compat,
     instance::Namespace,
+    memory,
     send::{
         be32,
         from_be32, //
@@ -276,7 +277,7 @@ impl<D: Dispatcher> Child<D> {
                     next: ptr::null_mut(),
                 }),
             },
-            GFP_ATOMIC | __GFP_NOWARN,
+            memory::atomic(),
         )?)
     }
 
@@ -840,7 +841,7 @@ impl<D: Dispatcher> Listener<D> {
                     bindings::thop_delayed_work_init(work, Some(Self::work_callback()))
                 }),
             }),
-            GFP_KERNEL,
+            memory::may_sleep(),
         )
         .inspect_err(|_| {
             // SAFETY: Ours, and nobody else has it.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's vectors, as heaps of the pure crate.
+//! Which memory is asked for, and the kernel's vectors as heaps of the pure crate.
 
 use core::ops::{
     Deref,
@@ -8,7 +8,10 @@ use core::ops::{
 };
 
 use kernel::{
-    alloc::flags::*,
+    alloc::{
+        flags::*,
+        Flags, //
+    },
     prelude::*, //
 };
 use thop_core::heap::{
@@ -18,9 +21,24 @@ use thop_core::heap::{
 };
 
 /// Memory for process context: may sleep, may be large.
+///
+/// The log says nothing of failure: how much is asked for is a matter of parameters and configurations, and
+/// who gives them is told.
+#[inline]
+pub fn may_sleep() -> Flags {
+    GFP_KERNEL | __GFP_NOWARN
+}
+
+/// Memory for any context. That there is none is counted, and not told in the log packet by packet.
+#[inline]
+pub fn atomic() -> Flags {
+    GFP_ATOMIC | __GFP_NOWARN
+}
+
+/// Memory of [`may_sleep()`].
 pub struct ProcessHeap;
 
-/// Memory for any context: contiguous, never sleeps.
+/// Memory of [`atomic()`]: contiguous, never sleeps.
 pub struct AtomicHeap;
 
 macro_rules! list {
@@ -64,13 +82,13 @@ list!(
     /// A vector of [`ProcessHeap`].
     ProcessList,
     KVVec,
-    GFP_KERNEL
+    may_sleep()
 );
 list!(
     /// A vector of [`AtomicHeap`].
     AtomicList,
     KVec,
-    GFP_ATOMIC | __GFP_NOWARN
+    atomic()
 );
 
 impl Heap for ProcessHeap {

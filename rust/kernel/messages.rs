@@ -39,6 +39,7 @@ use crate::{
         Gate, //
     },
     instance::Namespace,
+    memory,
     send::{
         self,
         Path, //
@@ -139,7 +140,7 @@ impl Channel {
             namespace,
             protocol,
             side,
-            gate: Arc::pin_init(Gate::new(shared)?, GFP_KERNEL)?,
+            gate: Arc::pin_init(Gate::new(shared)?, memory::may_sleep())?,
         })
     }
 

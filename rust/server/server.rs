@@ -73,6 +73,7 @@ use thop_kernel::{
         Worker, //
     },
     load::Cpu,
+    memory,
     memory::{
         AtomicHeap,
         AtomicList, //
@@ -153,10 +154,10 @@ impl Shared {
         )?;
         Ok(Self {
             gate,
-            parameters: Arc::new(parameters, GFP_KERNEL)?,
-            handoffs: Arc::new(Cache::new(c"thop_server_handoff")?, GFP_KERNEL)?,
-            sockets: Arc::new(Cache::new(c"thop_server_socket")?, GFP_KERNEL)?,
-            cpu: Arc::new(Cpu::new(), GFP_KERNEL)?,
+            parameters: Arc::new(parameters, memory::may_sleep())?,
+            handoffs: Arc::new(Cache::new(c"thop_server_handoff")?, memory::may_sleep())?,
+            sockets: Arc::new(Cache::new(c"thop_server_socket")?, memory::may_sleep())?,
+            cpu: Arc::new(Cpu::new(), memory::may_sleep())?,
         })
     }
 }
@@ -224,11 +225,7 @@ impl Server {
     fn end(&self, socket: SocketId, reset: bool) {
         let ending = Ending { socket, reset };
         // Without memory the socket stays until its application closes it.
-        let _ = self
-            .agenda
-            .lock()
-            .endings
-            .push(ending, GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN);
+        let _ = self.agenda.lock().endings.push(ending, memory::atomic());
         self.worker.kick();
     }
 

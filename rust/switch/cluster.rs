@@ -29,6 +29,7 @@ use thop_core::{
     policy::Setup, //
 };
 use thop_kernel::{
+    memory,
     memory::ProcessHeap,
     sync::{
         Retired,
@@ -145,7 +146,7 @@ impl Change {
         mut number: impl FnMut() -> u32,
     ) -> Result<Self> {
         let (pools, gone) = pools_of(&config, old)?;
-        let mut changes = KVVec::with_capacity(pools.len(), GFP_KERNEL)?;
+        let mut changes = KVVec::with_capacity(pools.len(), memory::may_sleep())?;
         let mut servers = KVVec::new();
         for (id, pool) in (0..).zip(&pools) {
             let id = PoolId::new(id);
@@ -158,16 +159,16 @@ impl Change {
                     queue: queue_of(&config, id, pool)?,
                     roster: roster_of(&config, id, pool, members, listed, &pools)?,
                 },
-                GFP_KERNEL,
+                memory::may_sleep(),
             )?;
         }
-        let mut by_number = KVVec::with_capacity(servers.len(), GFP_KERNEL)?;
+        let mut by_number = KVVec::with_capacity(servers.len(), memory::may_sleep())?;
         for server in &servers {
-            by_number.push((server.number, server.clone()), GFP_KERNEL)?;
+            by_number.push((server.number, server.clone()), memory::may_sleep())?;
         }
         let mut by_endpoint = KVVec::new();
         for (id, service) in (0..).zip(config.services()) {
-            by_endpoint.push((service.endpoint, ServiceId::new(id)), GFP_KERNEL)?;
+            by_endpoint.push((service.endpoint, ServiceId::new(id)), memory::may_sleep())?;
         }
         sort_by_key(&mut by_endpoint, |&(endpoint, _)| endpoint);
         sort_by_key(&mut by_number, |&(number, _)| number);
@@ -179,7 +180,7 @@ impl Change {
             by_number,
         };
         Ok(Self {
-            cluster: KBox::new(cluster, GFP_KERNEL)?,
+            cluster: KBox::new(cluster, memory::may_sleep())?,
             pools: changes,
             gone,
         })
@@ -218,7 +219,10 @@ fn pools_of(
 ) -> Result<(KVVec<Arc<Pool>>, KVVec<Arc<Pool>>)> {
     let mut known = KVVec::new();
     for ((_, pool), entry) in old.pools().zip(old.config.pools()) {
-        known.push((old.config.name(entry.name), pool, false), GFP_KERNEL)?;
+        known.push(
+            (old.config.name(entry.name), pool, false),
+            memory::may_sleep(),
+        )?;
     }
     sort_by_key(&mut known, |&(name, _, _)| name);
     let mut pools = KVVec::new();
@@ -238,11 +242,11 @@ fn pools_of(
                 Pool::new(entry.policy, &Setup { option: &option }, entry.checks())?
             }
         };
-        pools.push(pool, GFP_KERNEL)?;
+        pools.push(pool, memory::may_sleep())?;
     }
     let mut gone = KVVec::new();
     for (_, pool, _) in known.iter().filter(|(_, _, stays)| !stays) {
-        gone.push((*pool).clone(), GFP_KERNEL)?;
+        gone.push((*pool).clone(), memory::may_sleep())?;
     }
     Ok((pools, gone))
 }
@@ -259,7 +263,7 @@ fn members_of(
     let current = pool.roster.write();
     let mut known = KVVec::new();
     for server in current.servers() {
-        known.push(server, GFP_KERNEL)?;
+        known.push(server, memory::may_sleep())?;
     }
     sort_by_key(&mut known, |server| server.name());
     let same = |entry: &config::Server| {
@@ -271,7 +275,7 @@ fn members_of(
 
     let mut members: KVVec<Option<Arc<Server>>> = KVVec::new();
     for _ in 0..current.members.len() {
-        members.push(None, GFP_KERNEL)?;
+        members.push(None, memory::may_sleep())?;
     }
     for server in config.pool_servers(id).filter_map(|(_, entry)| same(entry)) {
         if let Some(place) = members.get_mut(usize::from(server.place)) {
@@ -281,7 +285,7 @@ fn members_of(
     let mut next = 0;
     for (_, entry) in config.pool_servers(id) {
         if let Some(server) = same(entry) {
-            all.push((*server).clone(), GFP_KERNEL)?;
+            all.push((*server).clone(), memory::may_sleep())?;
             continue;
         }
         while members.get(next).is_some_and(Option::is_some) {
@@ -294,10 +298,10 @@ fn members_of(
             number(),
             u16::try_from(next).map_err(|_| E2BIG)?,
         )?;
-        all.push(new.clone(), GFP_KERNEL)?;
+        all.push(new.clone(), memory::may_sleep())?;
         match members.get_mut(next) {
             Some(place) => *place = Some(new),
-            None => members.push(Some(new), GFP_KERNEL)?,
+            None => members.push(Some(new), memory::may_sleep())?,
         }
     }
     Ok(members)
@@ -316,7 +320,7 @@ fn roster_of(
     let entry = config.pool(id).ok_or(EINVAL)?;
     let option = |key| config.pool_option(id, key);
     // The weights are given to the servers later, but requests must go by them from the first on.
-    let mut weights = KVVec::from_elem(0, members.len(), GFP_KERNEL)?;
+    let mut weights = KVVec::from_elem(0, members.len(), memory::may_sleep())?;
     for ((_, entry), server) in config.pool_servers(id).zip(listed) {
         if let Some(weight) = weights.get_mut(usize::from(server.place)) {
             *weight = entry.weight;
@@ -342,7 +346,7 @@ fn roster_of(
         queue_timeout_ms: entry.queue_timeout_ms,
         backup: backup.cloned(),
     };
-    Ok(KBox::new(roster, GFP_KERNEL)?)
+    Ok(KBox::new(roster, memory::may_sleep())?)
 }
 
 /// Another queue for a pool, if it needs one.

@@ -49,6 +49,7 @@ use thop_kernel::{
         Snapshot,
         Stream, //
     },
+    memory,
     messages::{
         Create,
         MAX_REQUEST, //
@@ -321,7 +322,7 @@ impl Service {
         };
         let (Ok(first), Ok(place)) = (
             prepared.packet(&create),
-            KBox::<Pending>::new_uninit(GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN),
+            KBox::<Pending>::new_uninit(memory::atomic()),
         ) else {
             switch.count(Counter::NoMemory);
             return give_up(connection);
@@ -419,13 +420,12 @@ fn with_request<R>(
         false
     });
     let Some(f) = f else { return result };
-    let memory = GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN;
-    let mut copy = KVec::with_capacity(len, memory).ok()?;
+    let mut copy = KVec::with_capacity(len, memory::atomic()).ok()?;
     stream.read(0, |octets| {
         let more = len.saturating_sub(copy.len()).min(octets.len());
         octets
             .get(..more)
-            .is_some_and(|octets| copy.extend_from_slice(octets, memory).is_ok())
+            .is_some_and(|octets| copy.extend_from_slice(octets, memory::atomic()).is_ok())
             && copy.len() < len
     });
     Some(f(Request::http(client, head, &copy)))

@@ -7,7 +7,6 @@
 
 use core::net::Ipv4Addr;
 
-use kernel::prelude::*;
 use thop_core::{
     flow::{
         Phase,
@@ -27,6 +26,7 @@ use thop_kernel::{
         Packet,
         Verdict, //
     },
+    memory,
     messages::ipv4,
     segment,
     send::{
@@ -189,8 +189,7 @@ impl Switch {
             // It may be kept for longer than its device lives.
             packet.detach();
             packet.forget_device();
-            let memory = GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN;
-            self.count(match pending.held.push(packet, memory) {
+            self.count(match pending.held.push(packet, memory::atomic()) {
                 Ok(()) => Counter::Held,
                 Err(_) => Counter::NoMemory,
             });

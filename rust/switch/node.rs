@@ -32,6 +32,7 @@ use thop_kernel::{
         Worker, //
     },
     listener::Listener,
+    memory,
     table::Cache, //
 };
 
@@ -71,8 +72,8 @@ impl Shared {
         )?;
         Ok(Self {
             gate,
-            parameters: Arc::new(parameters, GFP_KERNEL)?,
-            connections: Arc::new(Cache::new(c"thop_switch_connection")?, GFP_KERNEL)?,
+            parameters: Arc::new(parameters, memory::may_sleep())?,
+            connections: Arc::new(Cache::new(c"thop_switch_connection")?, memory::may_sleep())?,
         })
     }
 }
@@ -144,13 +145,14 @@ impl Node {
             };
             let listener =
                 Listener::new(self.namespace, address, FIRST_WINDOW, dispatcher).map_err(listen)?;
-            new.push((endpoint, listener), GFP_KERNEL)
+            new.push((endpoint, listener), memory::may_sleep())
                 .map_err(no_memory)?;
         }
         listeners
-            .reserve(new.len(), GFP_KERNEL)
+            .reserve(new.len(), memory::may_sleep())
             .map_err(no_memory)?;
-        let mut gone = KVVec::with_capacity(listeners.len(), GFP_KERNEL).map_err(no_memory)?;
+        let mut gone =
+            KVVec::with_capacity(listeners.len(), memory::may_sleep()).map_err(no_memory)?;
         let current = self.switch.cluster.write();
         let change = Change::prepare(config, &current, || self.switch.new_server());
         // Nothing fails from here on: there is room for all that moves.

@@ -42,6 +42,7 @@ use thop_core::{
 };
 use thop_kernel::{
     listener::Turn,
+    memory,
     memory::ProcessHeap,
     new_rcu_box,
     sync::{
@@ -88,7 +89,7 @@ impl Roster {
         before: Option<&policy::Any<ProcessHeap>>,
         now_ms: u64,
     ) -> Result<policy::Any<ProcessHeap>> {
-        let mut list = KVVec::with_capacity(members.len(), GFP_KERNEL)?;
+        let mut list = KVVec::with_capacity(members.len(), memory::may_sleep())?;
         for server in members {
             let member = match server {
                 Some(server) => Member {
@@ -102,7 +103,7 @@ impl Roster {
                     weight: 0,
                 },
             };
-            list.push(member, GFP_KERNEL)?;
+            list.push(member, memory::may_sleep())?;
         }
         kind.initialise(setup, &list, before).map_err(|_| ENOMEM)
     }
@@ -244,7 +245,7 @@ impl Pool {
                 retired <- new_mutex!(KVec::new()),
                 nobody <- new_mutex!(Some(last)),
             }),
-            GFP_KERNEL,
+            memory::may_sleep(),
         )
     }
 
@@ -257,7 +258,7 @@ impl Pool {
             queue_timeout_ms: 0,
             backup: None,
         };
-        Ok(KBox::new(roster, GFP_KERNEL)?)
+        Ok(KBox::new(roster, memory::may_sleep())?)
     }
 
     // --- the choice (any context) ---------------------------------------------------------------
@@ -440,15 +441,15 @@ impl Pool {
             retired.wait().policy.shutdown();
         }
         // Without memory it is dropped here, which waits.
-        let _ = self.retired.lock().push(retired, GFP_KERNEL);
+        let _ = self.retired.lock().push(retired, memory::may_sleep());
     }
 
     /// Lets the policy know of the present weights.
     pub(crate) fn renew(&self, kind: Kind, setup: &Setup<'_>, now_ms: u64) -> Result {
         let current = self.roster.write();
-        let mut members = KVVec::with_capacity(current.members.len(), GFP_KERNEL)?;
+        let mut members = KVVec::with_capacity(current.members.len(), memory::may_sleep())?;
         for member in &current.members {
-            members.push(member.clone(), GFP_KERNEL)?;
+            members.push(member.clone(), memory::may_sleep())?;
         }
         let checks = current.checks;
         let before = Some(&current.policy);
@@ -467,7 +468,7 @@ impl Pool {
             queue_timeout_ms: current.queue_timeout_ms,
             backup: current.backup.clone(),
         };
-        let roster = KBox::new(roster, GFP_KERNEL)?;
+        let roster = KBox::new(roster, memory::may_sleep())?;
         self.exchange(current, roster);
         Ok(())
     }

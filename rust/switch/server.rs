@@ -29,6 +29,7 @@ use thop_core::{
     wire::Load, //
 };
 use thop_kernel::{
+    memory,
     messages::ipv4,
     sync::SpinLockBh,
     time::now_ms, //
@@ -128,7 +129,7 @@ impl Server {
     ) -> Result<Arc<Self>> {
         let endpoint = entry.endpoint;
         let mut octets = KVVec::new();
-        octets.extend_from_slice(name.as_bytes(), GFP_KERNEL)?;
+        octets.extend_from_slice(name.as_bytes(), memory::may_sleep())?;
         let ip = ipv4(endpoint.ip).ok_or(EINVAL)?;
         let health = Health::new(entry.weight, now_ms());
         let up = health.state().0 == State::Up;
@@ -165,7 +166,7 @@ impl Server {
                     drops: Atomic::new(0),
                 },
             }),
-            GFP_KERNEL,
+            memory::may_sleep(),
         )
     }
 

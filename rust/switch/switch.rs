@@ -66,6 +66,7 @@ use thop_kernel::{
         Verdict,
         Worker, //
     },
+    memory,
     memory::AtomicHeap,
     messages::{
         ipv4,
@@ -176,7 +177,7 @@ impl Switch {
         let channel = Channel::new(namespace, parameters.protocol, Side::Switch, gate)?;
         let hasher = Hasher::new(parameters.keyed, random::number);
         let table = Table::new(cache, parameters.buckets, parameters.connections, hasher)?;
-        let cluster = KBox::new(Cluster::empty(), GFP_KERNEL)?;
+        let cluster = KBox::new(Cluster::empty(), memory::may_sleep())?;
         let statistics = Statistics::new()?;
         Arc::pin_init(
             pin_init!(Self {
@@ -195,7 +196,7 @@ impl Switch {
                 agenda <- pin_init::pin_init_array_from_fn(|_| SpinLockBh::new(Agenda::new())),
                 worker <- Worker::new(),
             }),
-            GFP_KERNEL,
+            memory::may_sleep(),
         )
     }
 
@@ -383,10 +384,9 @@ impl Switch {
             if why == Why::Silent && !pending.idempotent {
                 return Some(Next::Answer(504));
             }
-            let memory = GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN;
             if pending
                 .tried
-                .push(connection.server.clone(), memory)
+                .push(connection.server.clone(), memory::atomic())
                 .is_err()
                 || pending.tried.len() >= OFFERS
             {

@@ -220,7 +220,7 @@ pub(super) fn create<T: Instance>(net: NonNull<bindings::net>, holder: &Holder<T
     }
     holder.directory.store(directory, Relaxed);
     let entries = T::files().len();
-    let mut list = KVec::with_capacity(entries, GFP_KERNEL)?;
+    let mut list = KVec::with_capacity(entries, memory::may_sleep())?;
     for file in T::files() {
         list.push(
             Entry::<T> {
@@ -228,7 +228,7 @@ pub(super) fn create<T: Instance>(net: NonNull<bindings::net>, holder: &Holder<T
                 namespace: net,
                 file,
             },
-            GFP_KERNEL,
+            memory::may_sleep(),
         )?;
     }
     // The entries live as long as the holder, which has them from here on.
