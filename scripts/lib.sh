@@ -123,6 +123,23 @@ in_cargo() {
 		${env[@]+"${env[@]}"} "$@"
 }
 
+# add_packages NAME PACKAGE...: into the build root, what only some want of it.
+add_packages() {
+	local name=$1 log=$THOP_CACHE/packages-$1.log
+	shift
+	enter dpkg -s "$@" >/dev/null 2>&1 && return
+	say "installing $*"
+	(
+		# The packages are the build root's; nobody else may be at them.
+		exec 9>"$THOP_CACHE/lock"
+		flock 9
+		enter bash -euc '
+			apt-get -qq update
+			apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends "$@"
+		' install "$@" >"$log" 2>&1
+	) || { tail -n 30 "$log" >&2; die "apt-get failed; whole log: $log"; }
+}
+
 # source_files: the files of the repository, new ones too, NUL after each. In the build root, as
 # this machine may have no git.
 source_files() {
