@@ -34,7 +34,7 @@ bool thop_rcu_is_over(u64 cookie)
 
 u64 thop_now_ms(void)
 {
-	return ktime_to_ms(ktime_get_coarse());
+	return jiffies64_to_msecs(get_jiffies_64());
 }
 
 unsigned long thop_ms_to_jiffies(unsigned int ms)
@@ -311,6 +311,35 @@ void thop_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst)
 unsigned int thop_dst_mtu(const struct dst_entry *dst)
 {
 	return dst_mtu(dst);
+}
+
+int thop_dst_cache_init(struct dst_cache *cache)
+{
+	return dst_cache_init(cache, GFP_KERNEL | __GFP_NOWARN);
+}
+
+/* Whether all that sending by this route takes is a neighbour: no tunnel, no IPsec. */
+bool thop_dst_is_plain(const struct dst_entry *dst)
+{
+	return !dst_xfrm(dst) && !dst->lwtstate && dst->output == ip_output;
+}
+
+bool thop_skb_has_room_for(const struct sk_buff *skb, const struct dst_entry *dst)
+{
+	return skb_headroom(skb) >= LL_RESERVED_SPACE(dst->dev);
+}
+
+void thop_neigh_output(struct sk_buff *skb, struct dst_entry *dst)
+{
+	bool is_v6gw = false;
+	struct neighbour *neigh;
+
+	skb->dev = dst->dev;
+	neigh = ip_neigh_for_gw(dst_rtable(dst), skb, &is_v6gw);
+	if (IS_ERR(neigh))
+		kfree_skb(skb);
+	else
+		neigh_output(neigh, skb, is_v6gw);
 }
 
 int thop_dst_output(struct net *net, struct sk_buff *skb)

@@ -25,6 +25,7 @@
 #include <linux/sysfs.h>
 #include <linux/tcp.h>
 #include <linux/workqueue.h>
+#include <net/dst_cache.h>
 #include <net/gso.h>
 #include <net/icmp.h>
 #include <net/inet_hashtables.h>
@@ -105,6 +106,10 @@ struct dst_entry *thop_route_output(struct net *net, __be32 daddr);
 struct dst_entry *thop_route_between(struct net *net, u8 protocol, __be32 *saddr, __be32 daddr);
 void thop_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst);
 unsigned int thop_dst_mtu(const struct dst_entry *dst);
+int thop_dst_cache_init(struct dst_cache *cache);
+bool thop_dst_is_plain(const struct dst_entry *dst);
+bool thop_skb_has_room_for(const struct sk_buff *skb, const struct dst_entry *dst);
+void thop_neigh_output(struct sk_buff *skb, struct dst_entry *dst);
 int thop_dst_output(struct net *net, struct sk_buff *skb);
 /* Takes over the route and the packet. */
 int thop_ip_send(struct net *net, struct sk_buff *skb, struct dst_entry *dst, u8 protocol,

@@ -5,6 +5,7 @@
 //! All functions may be called in softirq and in process context; none sleeps.
 
 use core::{
+    cell::UnsafeCell,
     net::Ipv4Addr,
     ptr::NonNull, //
 };
@@ -31,6 +32,9 @@ pub(crate) fn from_be32(ip: u32) -> Ipv4Addr {
     Ipv4Addr::from(ip.to_ne_bytes())
 }
 
+/// What passes everywhere in one piece (RFC 791, section 3.2), octets: most acknowledgements do.
+const MIN_MTU: u32 = 68;
+
 /// A route to somewhere: a counted `struct dst_entry`.
 ///
 /// # Invariants
@@ -51,10 +55,14 @@ impl Route {
     /// the IP header.
     #[inline]
     pub fn is_too_small_for(&self, packet: &SkBuff) -> bool {
-        // SAFETY: By their invariants packet and route are valid.
-        unsafe {
-            bindings::thop_skb_exceeds_mtu(packet.as_ptr(), bindings::thop_dst_mtu(self.0.as_ptr()))
-        }
+        packet.len() > MIN_MTU
+            // SAFETY: By their invariants packet and route are valid.
+            && unsafe {
+                bindings::thop_skb_exceeds_mtu(
+                    packet.as_ptr(),
+                    bindings::thop_dst_mtu(self.0.as_ptr()),
+                )
+            }
     }
 
     /// The longest packet, octets from the IP header on.
@@ -63,15 +71,25 @@ impl Route {
         unsafe { bindings::thop_dst_mtu(self.0.as_ptr()) }
     }
 
-    /// Sends a packet that begins with its IP header, through POST_ROUTING, by this route.
+    /// Sends a packet that begins with its IP header by this route. Softirq, RCU read-side section.
+    ///
+    /// As a flowtable does it (`nf_flow_offload_ip_hook()`): straight to the neighbour, so that neither
+    /// the route's address nor a hook of netfilter's is asked again for each packet. A route that wants more than
+    /// a neighbour has all it wants, POST_ROUTING included.
     #[inline]
     pub fn forward(self, namespace: Namespace, packet: SkBuff) {
         let dst = core::mem::ManuallyDrop::new(self).0.as_ptr();
         let skb = packet.into_raw();
-        // SAFETY: The packet takes over our reference to the route; `dst_output()` takes the packet.
+        // SAFETY: The packet takes over our reference to the route, which it holds as long as it
+        // exists. Either function takes the packet; the neighbour is looked up in an RCU section, as
+        // the caller is in one.
         unsafe {
             bindings::thop_skb_set_dst(skb, dst);
-            bindings::thop_dst_output(namespace.as_ptr(), skb);
+            if bindings::thop_dst_is_plain(dst) && bindings::thop_skb_has_room_for(skb, dst) {
+                bindings::thop_neigh_output(skb, dst);
+            } else {
+                bindings::thop_dst_output(namespace.as_ptr(), skb);
+            }
         }
     }
 }
@@ -80,6 +98,65 @@ impl Drop for Route {
     fn drop(&mut self) {
         // SAFETY: By the type invariant we hold a reference.
         unsafe { bindings::dst_release(self.0.as_ptr()) }
+    }
+}
+
+/// Routes to one address, one for each processor: `struct dst_cache`.
+///
+/// A route that has become invalid is noticed when it is used (`ipv4_dst_check()`), and a device that goes
+/// takes the routes over it with it, as for the kernel's own tunnels, which keep theirs in the same way.
+///
+/// # Invariants
+///
+/// `cache` was initialised.
+pub struct RouteCache {
+    cache: UnsafeCell<bindings::dst_cache>,
+    to: Ipv4Addr,
+}
+
+// SAFETY: The cache is one for each processor, and used with softirqs disabled.
+unsafe impl Send for RouteCache {}
+// SAFETY: As above.
+unsafe impl Sync for RouteCache {}
+
+impl RouteCache {
+    /// Routes to `to`. Process context.
+    pub fn new(to: Ipv4Addr) -> Result<Self> {
+        let mut cache = bindings::dst_cache::default();
+        // SAFETY: The object is ours.
+        to_result(unsafe { bindings::thop_dst_cache_init(&mut cache) })?;
+        // INVARIANT: Just initialised; what it points to does not point back, so it may be moved.
+        Ok(Self {
+            cache: UnsafeCell::new(cache),
+            to,
+        })
+    }
+
+    /// The route. Softirq.
+    #[inline]
+    pub fn route(&self, namespace: Namespace) -> Result<Route> {
+        // SAFETY: By the type invariant; softirqs are disabled, as the function wants.
+        let dst = unsafe { bindings::dst_cache_get(self.cache.get()) };
+        match NonNull::new(dst) {
+            // INVARIANT: The cache gives a counted reference.
+            Some(dst) => Ok(Route(dst)),
+            None => self.look_up(namespace),
+        }
+    }
+
+    #[cold]
+    fn look_up(&self, namespace: Namespace) -> Result<Route> {
+        let route = Route::lookup(namespace, self.to)?;
+        // SAFETY: As above; the cache takes a reference of its own.
+        unsafe { bindings::dst_cache_set_ip4(self.cache.get(), route.0.as_ptr(), 0) };
+        Ok(route)
+    }
+}
+
+impl Drop for RouteCache {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; nobody uses it any more.
+        unsafe { bindings::dst_cache_destroy(self.cache.get()) }
     }
 }
 

@@ -4,7 +4,8 @@
 
 use crate::bindings;
 
-/// Milliseconds since boot, of the coarse monotonic clock (a tick's resolution, cheap to read).
+/// Milliseconds of the kernel's ticks (`jiffies_64`), whose resolution they have. Nearly nothing is
+/// cheaper to read. It begins somewhere and never goes back; it stops while the machine is suspended.
 ///
 /// Any context.
 #[inline]

@@ -23,6 +23,7 @@ use thop_core::{
 };
 use thop_kernel::{
     instance::{
+        Namespace,
         Packet,
         Verdict, //
     },
@@ -48,12 +49,17 @@ use crate::{
     switch::Switch, //
 };
 
-/// Where a segment goes: the server's address and port.
-type Target = (Ipv4Addr, u16);
+/// The way of a segment to its server.
+struct Way {
+    ip: Ipv4Addr,
+    port: u16,
+    /// `None`: there is none.
+    route: Option<Route>,
+}
 
 /// What to do with a segment whose connection is known.
 enum Step {
-    Forward(Target),
+    Forward(Way),
     /// The server has just been found to have the connection.
     Took(Completed),
     /// It was held, or could not be.
@@ -69,15 +75,27 @@ enum Step {
 /// Whether a segment's payload begins like a request: with the name of a method and a space (RFC
 /// 9112, section 3). That is a guess, good enough for a figure: a body may look so, and one segment
 /// may carry several requests, or be a repetition.
+#[inline]
 fn begins_a_request(packet: &SkBuff, segment: &Segment) -> bool {
+    // Nearly always enough to know that it does not.
+    let next = packet.linear().get(segment.headers_len());
+    if next.is_some_and(|octet| !octet.is_ascii_uppercase()) {
+        return false;
+    }
     let mut first = [0; 8];
     packet.copy_to(segment.headers_len(), &mut first);
     begins_with_method(&first)
 }
 
 impl Server {
-    fn target(&self) -> Target {
-        (self.ip, self.endpoint.port)
+    /// Softirq.
+    #[inline]
+    fn way(&self, namespace: Namespace) -> Way {
+        Way {
+            ip: self.ip,
+            port: self.endpoint.port,
+            route: self.routes.route(namespace).ok(),
+        }
     }
 }
 
@@ -110,7 +128,7 @@ impl Switch {
                 self.count(Counter::Closed);
             }
             match rule {
-                Rule::Forward => Step::Forward(connection.server.target()),
+                Rule::Forward => Step::Forward(connection.server.way(self.namespace)),
                 Rule::Took => Step::Took(connection.complete()),
                 Rule::PassUp => Step::PassUp,
                 Rule::Drop => Step::Drop(Counter::SynInHandoff),
@@ -137,13 +155,13 @@ impl Switch {
     fn after(&self, packet: Packet<'_>, segment: &Segment, step: Option<Step>) -> Verdict {
         match step {
             None => packet.accept(),
-            Some(Step::Forward(target)) => self.forward(packet, segment, target),
+            Some(Step::Forward(way)) => self.forward(packet, segment, way),
             Some(Step::Took(completed)) => {
                 self.count(Counter::Proven);
-                let target = completed.server.target();
+                let way = completed.server.way(self.namespace);
                 // What was held came before this segment.
                 self.complete(completed);
-                self.forward(packet, segment, target)
+                self.forward(packet, segment, way)
             }
             Some(Step::PassUp) => {
                 self.count(Counter::Reused);
@@ -201,7 +219,7 @@ impl Switch {
         }
     }
 
-    fn forward(&self, mut packet: Packet<'_>, segment: &Segment, target: Target) -> Verdict {
+    fn forward(&self, mut packet: Packet<'_>, segment: &Segment, way: Way) -> Verdict {
         if segment.ttl <= 1 {
             self.count(Counter::TtlExceeded);
             // The error is sent by the route that the packet came by.
@@ -210,7 +228,7 @@ impl Switch {
             }
             return packet.drop();
         }
-        let Ok(route) = Route::lookup(self.namespace, target.0) else {
+        let Some(route) = way.route else {
             self.count(Counter::NoRoute);
             return packet.drop();
         };
@@ -222,7 +240,7 @@ impl Switch {
             return packet.drop();
         }
         let (packet, verdict) = packet.steal();
-        self.transmit(packet, segment, target, route);
+        self.transmit(packet, segment, (way.ip, way.port), route);
         verdict
     }
 
@@ -232,14 +250,22 @@ impl Switch {
             return;
         };
         match Route::lookup(self.namespace, server.ip) {
-            Ok(route) => self.transmit(packet, &segment, server.target(), route),
+            Ok(route) => {
+                self.transmit(packet, &segment, (server.ip, server.endpoint.port), route);
+            }
             Err(_) => self.count(Counter::NoRoute),
         }
     }
 
     /// Rewrites a segment's destination, with the checksums updated by the difference (RFC 1624),
     /// and sends it.
-    fn transmit(&self, mut packet: SkBuff, segment: &Segment, target: Target, route: Route) {
+    fn transmit(
+        &self,
+        mut packet: SkBuff,
+        segment: &Segment,
+        target: (Ipv4Addr, u16),
+        route: Route,
+    ) {
         let partial = packet.is_partial();
         let rewritten = packet.writable(segment.headers_len()).and_then(|headers| {
             decrement_ttl(headers)?;

@@ -31,6 +31,7 @@ use thop_core::{
 use thop_kernel::{
     memory,
     messages::ipv4,
+    send::RouteCache,
     sync::SpinLockBh,
     time::now_ms, //
 };
@@ -49,6 +50,8 @@ pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
     /// Its address once more, for packets.
     pub(crate) ip: Ipv4Addr,
+    /// The way there.
+    pub(crate) routes: RouteCache,
     /// The pool it belongs to, which lets go of it when the pool ends: see [`Pool::end()`].
     pub(crate) pool: Arc<Pool>,
     /// Names this object in PING.
@@ -131,6 +134,7 @@ impl Server {
         let mut octets = KVVec::new();
         octets.extend_from_slice(name.as_bytes(), memory::may_sleep())?;
         let ip = ipv4(endpoint.ip).ok_or(EINVAL)?;
+        let routes = RouteCache::new(ip)?;
         let health = Health::new(entry.weight, now_ms());
         let up = health.state().0 == State::Up;
         Arc::pin_init(
@@ -138,6 +142,7 @@ impl Server {
                 name: octets,
                 endpoint,
                 ip,
+                routes,
                 pool,
                 number,
                 place,
