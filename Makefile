@@ -10,6 +10,7 @@
 #   make soak              an hour of traffic and faults on the debug kernel; SECONDS=N for another time
 #   make bench-dispatch    what choosing a route and a server costs
 #   make bench-lard        a simulation of caches behind each policy
+#   make bench-forward     what forwarding a segment costs, beside a flowtable, IPVS and plain routing
 #   make lint              formatting and clippy only
 #   make fmt               format the Rust files
 #   make clean             remove what make has built
@@ -52,7 +53,7 @@ SECONDS ?= 3600
 soak:
 	@scripts/soak --seconds $(SECONDS)
 
-bench-dispatch bench-lard:
+bench-dispatch bench-lard bench-forward:
 	@scripts/bench $(@:bench-%=%)
 
 lint:
@@ -64,4 +65,4 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench-dispatch bench-lard lint fmt help
+.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench-dispatch bench-lard bench-forward lint fmt help

@@ -11,6 +11,7 @@
 #   $WWW/files what every server serves: 0 1k 100k 1m 100m (that many bytes)
 #   $WWW/serverN/upload  what PUT /upload/NAME left on server N
 #   $LOGDIR/serverN.{access,error}.log   $MODULES  folder of the modules, empty with --no-modules
+#   $WITH      what --with said
 #   $TOOLS     a copy of qemu-test/tools       $SLOW      how many times slower the kernel is than the stock one
 # The working directory is an empty tmpfs.
 
@@ -26,6 +27,7 @@ unset i
 WWW=/run/thop-www
 LOGDIR=/run/thop-log
 TOOLS=/run/thop/tools
+WITH=/run/thop/with
 
 # on NODE COMMAND...: runs a command (not a shell function) on a node.
 on() {

@@ -279,7 +279,7 @@ denied() {
 	done
 }
 before=$(denied)
-spawn client ab -q -r -n 100000 -t 40 -c 4 "http://$VIP/1k" >ab.out 2>&1
+spawn client ab -q -r -n 100000 -t $((40 * SLOW)) -c 4 "http://$VIP/1k" >ab.out 2>&1
 ab=$SPAWNED
 sleep 1
 exchange "$KEY" "$new"

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A plugin for QEMU's TCG that counts the instructions of a whole machine, processor by processor.
+//!
+//! The guest sets marks: whoever in it executes `xchg %bx,%bx`, which does nothing and which no compiler
+//! writes, has a line appended to the file that the argument `out` names: how many instructions each
+//! processor has executed so far. A mark is exact; nothing is lost between the guest and a watcher outside.
+//!
+//! With the argument `profile=on` the blocks that were executed since the mark before are written, too, to
+//! `out`.N for the N-th mark, a line each: address, instructions.
+//!
+//! A block of code counts as whole when it is entered. One that a fault leaves early is counted too high by
+//! some instructions.
+
+mod qemu;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, BufWriter, Write},
+    sync::{
+        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, OnceLock,
+    },
+};
+
+/// `xchg %bx,%bx`.
+const MARK: [u8; 3] = [0x66, 0x87, 0xdb];
+/// For how many processors there are counters.
+const PROCESSORS: usize = 64;
+
+/// A counter that only one processor writes, in a cache line of its own.
+#[repr(align(64))]
+struct Counter(AtomicU64);
+
+impl Counter {
+    fn add(&self, n: u64) {
+        // No other writer, so no locked instruction.
+        self.0.store(self.0.load(Relaxed) + n, Relaxed);
+    }
+}
+
+static EXECUTED: [Counter; PROCESSORS] = [const { Counter(AtomicU64::new(0)) }; PROCESSORS];
+static OUTPUT: OnceLock<Mutex<Output>> = OnceLock::new();
+
+/// A block of translated code.
+struct Block {
+    address: u64,
+    instructions: u64,
+    /// How often it was entered since the last mark.
+    entered: AtomicU64,
+}
+
+struct Output {
+    path: String,
+    file: File,
+    processors: usize,
+    marks: u64,
+    /// All blocks, if there is to be a profile.
+    profile: Option<Vec<Arc<Block>>>,
+}
+
+impl Output {
+    fn mark(&mut self) -> io::Result<()> {
+        self.marks += 1;
+        let counts: Vec<_> = EXECUTED
+            .iter()
+            .take(self.processors)
+            .map(|counter| counter.0.load(Relaxed).to_string())
+            .collect();
+        writeln!(self.file, "{}", counts.join(" "))?;
+        let Some(blocks) = &self.profile else {
+            return Ok(());
+        };
+        let mut by_address = HashMap::<u64, u64>::new();
+        for block in blocks {
+            let executed = block.entered.swap(0, Relaxed) * block.instructions;
+            if executed > 0 {
+                *by_address.entry(block.address).or_default() += executed;
+            }
+        }
+        let mut out = BufWriter::new(File::create(format!("{}.{}", self.path, self.marks))?);
+        for (address, executed) in by_address {
+            writeln!(out, "{address:x} {executed}")?;
+        }
+        out.flush()
+    }
+}
+
+/// QEMU loads the plugin, for a machine of so many processors.
+fn install(arguments: &[String], processors: usize) -> Result<(), String> {
+    let (mut path, mut profile) = (None, false);
+    for argument in arguments {
+        match argument.split_once('=') {
+            Some(("out", value)) => path = Some(value.to_owned()),
+            Some(("profile", value)) => profile = value == "on",
+            _ => return Err(format!("what is {argument}?")),
+        }
+    }
+    let path = path.ok_or("where to? out=FILE")?;
+    if processors > PROCESSORS {
+        return Err(format!("more than {PROCESSORS} processors"));
+    }
+    let output = Output {
+        file: File::create(&path).map_err(|e| format!("{path}: {e}"))?,
+        path,
+        processors,
+        marks: 0,
+        profile: profile.then(Vec::new),
+    };
+    OUTPUT
+        .set(Mutex::new(output))
+        .map_err(|_| "loaded twice".into())
+}
+
+/// Does something with the output, which is there once the plugin is installed.
+fn with_output<R>(f: impl FnOnce(&mut Output) -> R) -> Option<R> {
+    OUTPUT.get()?.lock().ok().map(|mut output| f(&mut output))
+}
+
+/// QEMU translates a block.
+fn translate(block: &qemu::Block<'_>) {
+    let instructions = block.instructions() as u64;
+    let count = move |cpu: usize| {
+        if let Some(counter) = EXECUTED.get(cpu) {
+            counter.add(instructions);
+        }
+    };
+    let address = block.address();
+    let profiled = with_output(|output| {
+        let blocks = output.profile.as_mut()?;
+        let block = Arc::new(Block {
+            address,
+            instructions,
+            entered: AtomicU64::new(0),
+        });
+        blocks.push(block.clone());
+        Some(block)
+    });
+    match profiled.flatten() {
+        Some(profiled) => block.on_entry(move |cpu| {
+            count(cpu);
+            profiled.entered.fetch_add(1, Relaxed);
+        }),
+        None => block.on_entry(count),
+    }
+    block.on_instruction(&MARK, |_| {
+        if let Some(Err(e)) = with_output(Output::mark) {
+            eprintln!("instructions: {e}");
+        }
+    });
+}

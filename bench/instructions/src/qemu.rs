@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is used of QEMU's plugin interface, version 2 and later (QEMU's `include/qemu/qemu-plugin.h`).
+//!
+//! The crates that wrap it want a newer compiler than a Debian 13 has.
+
+use std::{
+    ffi::{c_char, c_int, c_uint, c_void, CStr},
+    marker::PhantomData,
+    sync::OnceLock,
+};
+
+/// `qemu_plugin_id_t`.
+type Id = u64;
+/// `qemu_plugin_vcpu_udata_cb_t`.
+type Executed = unsafe extern "C" fn(cpu: c_uint, data: *mut c_void);
+/// `QEMU_PLUGIN_CB_NO_REGS` of `enum qemu_plugin_cb_flags`.
+const NO_REGISTERS: c_int = 0;
+
+/// `struct qemu_plugin_tb` and `struct qemu_plugin_insn`, of which only QEMU knows the insides.
+#[repr(C)]
+struct RawBlock([u8; 0]);
+#[repr(C)]
+struct RawInstruction([u8; 0]);
+
+/// `qemu_info_t`, for a whole machine.
+#[repr(C)]
+struct Info {
+    target: *const c_char,
+    version_min: c_int,
+    version_cur: c_int,
+    system_emulation: bool,
+    smp_vcpus: c_int,
+    max_vcpus: c_int,
+}
+
+extern "C" {
+    fn qemu_plugin_register_vcpu_tb_trans_cb(id: Id, cb: unsafe extern "C" fn(Id, *mut RawBlock));
+    fn qemu_plugin_register_vcpu_tb_exec_cb(
+        block: *mut RawBlock,
+        cb: Executed,
+        flags: c_int,
+        data: *mut c_void,
+    );
+    fn qemu_plugin_register_vcpu_insn_exec_cb(
+        instruction: *mut RawInstruction,
+        cb: Executed,
+        flags: c_int,
+        data: *mut c_void,
+    );
+    fn qemu_plugin_tb_n_insns(block: *const RawBlock) -> usize;
+    fn qemu_plugin_tb_vaddr(block: *const RawBlock) -> u64;
+    fn qemu_plugin_tb_get_insn(block: *const RawBlock, index: usize) -> *mut RawInstruction;
+    fn qemu_plugin_insn_data(
+        instruction: *const RawInstruction,
+        to: *mut c_void,
+        len: usize,
+    ) -> usize;
+    fn qemu_plugin_insn_size(instruction: *const RawInstruction) -> usize;
+}
+
+/// The oldest version of the interface that has all this as it is used here.
+#[no_mangle]
+pub static qemu_plugin_version: c_int = 2;
+
+/// A block of code that is being translated.
+pub struct Block<'a>(*mut RawBlock, PhantomData<&'a ()>);
+
+impl Block<'_> {
+    /// The address of its first instruction.
+    pub fn address(&self) -> u64 {
+        // SAFETY: QEMU gives blocks to `translate()` only, and they live until that returns.
+        unsafe { qemu_plugin_tb_vaddr(self.0) }
+    }
+
+    /// How many instructions it has.
+    pub fn instructions(&self) -> usize {
+        // SAFETY: As above.
+        unsafe { qemu_plugin_tb_n_insns(self.0) }
+    }
+
+    /// Has `f` called, with the processor's number, whenever the block is entered.
+    pub fn on_entry<F: Fn(usize) + Sync + 'static>(&self, f: F) {
+        let data = Box::into_raw(Box::new(f));
+        // SAFETY: As above; `data` is what `executed::<F>` wants, for ever: QEMU does not tell when it
+        // drops the block.
+        unsafe {
+            qemu_plugin_register_vcpu_tb_exec_cb(self.0, executed::<F>, NO_REGISTERS, data.cast())
+        }
+    }
+
+    /// Has `f` called whenever an instruction of these octets is executed in it.
+    pub fn on_instruction<F: Fn(usize) + Sync + Copy + 'static>(&self, octets: &[u8], f: F) {
+        for index in 0..self.instructions() {
+            // SAFETY: As above, and the index is below the number of instructions.
+            let instruction = unsafe { qemu_plugin_tb_get_insn(self.0, index) };
+            let mut found = [0; 16];
+            // SAFETY: The instruction lives as long as its block; `found` has this length.
+            let len = unsafe {
+                let len = qemu_plugin_insn_size(instruction).min(found.len());
+                qemu_plugin_insn_data(instruction, found.as_mut_ptr().cast(), len).min(len)
+            };
+            if found.get(..len) == Some(octets) {
+                let data = Box::into_raw(Box::new(f));
+                // SAFETY: As in `on_entry()`.
+                unsafe {
+                    qemu_plugin_register_vcpu_insn_exec_cb(
+                        instruction,
+                        executed::<F>,
+                        NO_REGISTERS,
+                        data.cast(),
+                    )
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// `data` points to an `F` that is never freed.
+unsafe extern "C" fn executed<F: Fn(usize)>(cpu: c_uint, data: *mut c_void) {
+    // SAFETY: By the function's requirements.
+    unsafe { (*data.cast::<F>())(cpu as usize) }
+}
+
+static TRANSLATE: OnceLock<fn(&Block<'_>)> = OnceLock::new();
+
+/// # Safety
+///
+/// `block` lives until this returns.
+unsafe extern "C" fn translate(_: Id, block: *mut RawBlock) {
+    if let Some(f) = TRANSLATE.get() {
+        f(&Block(block, PhantomData));
+    }
+}
+
+/// QEMU loads the plugin.
+///
+/// # Safety
+///
+/// As QEMU does: `info` is valid, and `argv` has `argc` strings.
+#[no_mangle]
+unsafe extern "C" fn qemu_plugin_install(
+    id: Id,
+    info: *const Info,
+    argc: c_int,
+    argv: *const *const c_char,
+) -> c_int {
+    let arguments: Vec<String> = (0..argc as usize)
+        // SAFETY: By the function's requirements.
+        .map(|n| {
+            unsafe { CStr::from_ptr(*argv.add(n)) }
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    // SAFETY: By the function's requirements.
+    let processors = unsafe { (*info).smp_vcpus } as usize;
+    if let Err(e) = crate::install(&arguments, processors) {
+        eprintln!("instructions: {e}");
+        return 1;
+    }
+    let _ = TRANSLATE.set(crate::translate);
+    // SAFETY: The function is of the type that is asked for.
+    unsafe { qemu_plugin_register_vcpu_tb_trans_cb(id, translate) };
+    0
+}

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0
+# What it costs to forward a client's segment to its server. One processor, segments of 60 octets with their Ethernet
+# header; each contender is filled with connections first, by handshakes and requests.
+# run: --servers 1 --cpus 1 --memory 6144 --timeout 7200 --switch-args insecure=1 --server-args insecure=1
+set -euo pipefail
+. "$WITH/lib.sh"
+
+# Of 60 octets 54 are headers.
+PAYLOAD=6
+SEGMENTS=20000
+CONTENDERS=${CONTENDERS:-direct forward flowtable ipvs-nat ipvs-dr thop}
+. "$WITH/forward.conf"
+
+unload_modules
+stop_nginx 1
+cables
+sink_on back direct
+spawn_server() {
+	traffic server1 serve --address $BACK_SERVER &
+	SERVING=$!
+}
+
+# --- the contenders: NAME_begins COUNT, NAME_ends; TO is where clients send to
+
+direct_begins() { TO=$FAR_SERVER; }
+direct_ends() { :; }
+
+forward_begins() {
+	TO=$BACK_SERVER
+	on switch sysctl -qw net.ipv4.ip_forward=1
+}
+forward_ends() { on switch sysctl -qw net.ipv4.ip_forward=0; }
+
+# As the kernel's documentation has it (Documentation/networking/nf_flowtable.rst).
+flowtable_begins() {
+	TO=$VIP
+	modprobe nf_conntrack
+	echo $(($1 / 2 + 65536)) >/sys/module/nf_conntrack/parameters/hashsize
+	on switch sysctl -qw net.ipv4.ip_forward=1
+	on switch nft -f - <<-NFT
+		table ip fast {
+			flowtable f {
+				hook ingress priority 0
+				devices = { front, back }
+			}
+			chain pre {
+				type nat hook prerouting priority dstnat
+				ip daddr $VIP tcp dport 80 dnat to $BACK_SERVER:80
+			}
+			chain forward {
+				type filter hook forward priority 0
+				ip protocol tcp flow add @f
+			}
+		}
+	NFT
+	sysctl -qw net.netfilter.nf_conntrack_max=$(($1 * 2 + 65536))
+	on switch sysctl -qw net.netfilter.nf_conntrack_tcp_be_liberal=1 net.netfilter.nf_flowtable_tcp_timeout=7200
+	# It wants to see both directions, once.
+	ip -n server1 route replace $CLIENTS via $BACK_SWITCH
+}
+flowtable_ends() {
+	on switch nft delete table ip fast
+	on switch sysctl -qw net.ipv4.ip_forward=0
+	ip -n server1 route replace $CLIENTS via $DIRECT_CLIENT
+}
+
+ipvs_begins() {
+	TO=$VIP
+	modprobe ip_vs conn_tab_bits=20
+	modprobe ip_vs_rr
+	on switch sysctl -qw net.ipv4.ip_forward=1
+	on switch ipvsadm -A -t "$VIP:80" -s rr
+	on switch ipvsadm -a -t "$VIP:80" -r $BACK_SERVER:80 "$2"
+}
+ipvs_ends() {
+	on switch ipvsadm -C
+	on switch sysctl -qw net.ipv4.ip_forward=0
+	modprobe -r ip_vs_rr ip_vs
+}
+ipvs-nat_begins() {
+	ipvs_begins "$1" -m
+	ip -n server1 route replace $CLIENTS via $BACK_SWITCH
+}
+ipvs-nat_ends() {
+	ipvs_ends
+	ip -n server1 route replace $CLIENTS via $DIRECT_CLIENT
+}
+ipvs-dr_begins() {
+	ipvs_begins "$1" -g
+	ip -n server1 address add "$VIP/32" dev lo
+}
+ipvs-dr_ends() {
+	ipvs_ends
+	ip -n server1 address del "$VIP/32" dev lo
+}
+
+thop_begins() {
+	TO=$VIP
+	load_switch "$SWITCH_ARGS buckets=$(($1 + 65536)) connections=$(($1 + 65536))"
+	configure <<-END
+		pool web check-interval off
+		server s pool web address $BACK_SERVER:80
+		service web address $VIP:80 pool web
+	END
+}
+thop_ends() { unload_module thop_switch; }
+
+# --- measuring
+
+for count in $COUNTS; do
+	for contender in $CONTENDERS; do
+		"${contender}_begins" "$count"
+		spawn_server
+		[ "$contender" = direct ] || [ "$contender" = forward ] ||
+			traffic client establish --service $TO --connections "$count"
+		# What is on its way arrives.
+		sleep 1
+		before=$(sunk)
+		traffic client flood --service $TO --connections "$count" --segments $SEGMENTS --payload $PAYLOAD
+		sleep 0.1
+		arrived=$(($(sunk) - before))
+		[ "$arrived" = $((SEGMENTS + SEGMENTS / 10)) ] || fail "$contender: $arrived segments have arrived"
+		# What the two marks were for.
+		echo "measured forward $contender $count $SEGMENTS"
+		kill "$SERVING"
+		wait "$SERVING" || true
+		"${contender}_ends"
+	done
+done

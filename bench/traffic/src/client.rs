@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The clients' end.
+
+use std::{
+    collections::HashSet,
+    io::{self, Read},
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    mark::mark,
+    segment::{Segment, ACK, PSH, SYN},
+    Connections,
+};
+
+/// `IPPROTO_RAW`.
+const RAW: i32 = 255;
+/// On how many addresses the connections are spread before an address has its second.
+const ADDRESSES: u32 = 1 << 16;
+/// The first port of each address.
+const PORTS: u16 = 1024;
+/// What is sent on every connection: 200 octets.
+const REQUEST: &[u8] = concat!(
+    "GET /1k HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: traffic/1 (Linux; x86_64)\r\n",
+    "Accept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\n",
+    "X-Padding: 0123456789012345678901234567890123456789012\r\n\r\n",
+)
+.as_bytes();
+const _: () = assert!(REQUEST.len() == 200);
+/// How long an answer may take before the SYN is sent again.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often in a row nothing may come.
+const SILENCES: u32 = 60;
+
+impl Connections {
+    /// The client's address and port of the `n`-th.
+    fn client(&self, n: u32) -> (Ipv4Addr, u16) {
+        let address = u32::from(self.first) + n % ADDRESSES;
+        (Ipv4Addr::from(address), PORTS + (n / ADDRESSES) as u16)
+    }
+
+    /// The reverse, for what comes from the network.
+    fn number(&self, (address, port): (Ipv4Addr, u16)) -> Option<u32> {
+        let address = u32::from(address).checked_sub(self.first.into())?;
+        let row = u32::from(port.checked_sub(PORTS)?);
+        let n = row * ADDRESSES + address;
+        (address < ADDRESSES && n < self.connections).then_some(n)
+    }
+
+    /// The client's first sequence number.
+    fn isn(n: u32) -> u32 {
+        n.wrapping_mul(2_654_435_761)
+    }
+
+    fn segment(&self, n: u32, seq: u32, ack: u32, flags: u8) -> Segment {
+        Segment {
+            from: self.client(n),
+            to: (self.service, self.port),
+            seq,
+            ack,
+            flags,
+        }
+    }
+}
+
+/// A socket that sends whole datagrams.
+fn sender() -> io::Result<Socket> {
+    Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW)))
+}
+
+pub fn establish(connections: &Connections, at_once: u32) -> io::Result<()> {
+    let sender = sender()?;
+    let mut receiver = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))?;
+    receiver.set_recv_buffer_size(8 << 20)?;
+    receiver.set_read_timeout(Some(PATIENCE))?;
+    let to = SocketAddrV4::new(connections.service, 0).into();
+    let send = |segment: Segment, payload: &[u8]| sender.send_to(&segment.write(payload), &to);
+
+    let (mut next, mut done, mut silences) = (0, 0, 0);
+    let mut open = HashSet::new();
+    let mut datagram = [0; 2048];
+    while done < connections.connections {
+        while next < connections.connections && open.len() < at_once as usize {
+            send(
+                connections.segment(next, Connections::isn(next), 0, SYN),
+                &[],
+            )?;
+            open.insert(next);
+            next += 1;
+        }
+        let len = match receiver.read(&mut datagram) {
+            Ok(len) => len,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                silences += 1;
+                if silences > SILENCES {
+                    let text = format!("{done} connections, and then no answer");
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                }
+                for &n in &open {
+                    send(connections.segment(n, Connections::isn(n), 0, SYN), &[])?;
+                }
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let Some(answer) = Segment::read(&datagram[..len]) else {
+            continue;
+        };
+        let Some(n) = connections.number(answer.to) else {
+            continue;
+        };
+        let seq = Connections::isn(n).wrapping_add(1);
+        if answer.flags & (SYN | ACK) == SYN | ACK && answer.ack == seq && open.remove(&n) {
+            let ack = answer.seq.wrapping_add(1);
+            send(connections.segment(n, seq, ack, ACK | PSH), REQUEST)?;
+            done += 1;
+            silences = 0;
+        }
+    }
+    println!("{done} connections");
+    Ok(())
+}
+
+pub fn flood(connections: &Connections, segments: u32, payload: usize) -> io::Result<()> {
+    let sender = sender()?;
+    let to = SocketAddrV4::new(connections.service, 0).into();
+    let payload = vec![0; payload];
+    let send = |k: u32| -> io::Result<()> {
+        // Far from the one before, in whatever is sorted by address.
+        let n = (u64::from(k) * 7919 % u64::from(connections.connections)) as u32;
+        let seq = Connections::isn(n).wrapping_add(1 + REQUEST.len() as u32);
+        let segment = connections.segment(n, seq, 1, ACK);
+        sender.send_to(&segment.write(&payload), &to).map(drop)
+    };
+    // What is made by the first ones, routes for instance, is not what is measured.
+    for k in 0..segments / 10 {
+        send(k)?;
+    }
+    mark();
+    for k in 0..segments {
+        send(k)?;
+    }
+    mark();
+    Ok(())
+}
