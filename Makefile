@@ -11,6 +11,7 @@
 #   make bench-dispatch    what choosing a route and a server costs
 #   make bench-lard        a simulation of caches behind each policy
 #   make bench-forward     what forwarding a segment costs, beside a flowtable, IPVS and plain routing
+#   make bench-web         what requests cost, beside HAProxy, nginx and IPVS
 #   make lint              formatting and clippy only
 #   make fmt               format the Rust files
 #   make clean             remove what make has built
@@ -53,7 +54,7 @@ SECONDS ?= 3600
 soak:
 	@scripts/soak --seconds $(SECONDS)
 
-bench-dispatch bench-lard bench-forward:
+bench-dispatch bench-lard bench-forward bench-web:
 	@scripts/bench $(@:bench-%=%)
 
 lint:
@@ -65,4 +66,4 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench-dispatch bench-lard bench-forward lint fmt help
+.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench-dispatch bench-lard bench-forward bench-web lint fmt help

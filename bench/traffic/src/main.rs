@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Both ends of many TCP connections, without TCP: raw segments, so that a hundred thousand connections cost
+//! Traffic for benchmarks: real requests; and both ends of many TCP connections, without TCP: raw segments, so that a hundred thousand connections cost
 //! the machines at the ends next to nothing, and what is measured is what stands between them.
 //!
 //! The addresses of its clients must be local where it runs as a client, and nobody may send resets there: see
@@ -8,6 +8,7 @@
 
 mod client;
 mod mark;
+mod requests;
 mod segment;
 mod server;
 
@@ -43,6 +44,8 @@ enum What {
         #[arg(long, default_value_t = 0)]
         payload: usize,
     },
+    /// Makes real requests, between two marks.
+    Requests(requests::Requests),
     /// Answers every SYN with SYN-ACK, and every CREATE with CREATED.
     Serve {
         /// The address of this server.
@@ -80,6 +83,7 @@ fn main() -> io::Result<()> {
             segments,
             payload,
         } => client::flood(&connections, segments, payload),
+        What::Requests(requests) => requests.run(),
         What::Serve { address } => server::serve(address),
         What::Mark => {
             mark::mark();

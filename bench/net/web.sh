@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0
+# What a request costs: the switch, and the whole chain. Three processors, one for the client, one for the switch and
+# one for the server: whatever comes over a cable is received by the processor that it came to (receive packet
+# steering), programs are bound to theirs, and what kernel threads do is put down to the switch's. Each
+# request is on a connection of its own, to a real nginx.
+# run: --servers 1 --cpus 3 --memory 4096 --timeout 7200
+set -euo pipefail
+. "$WITH/lib.sh"
+
+CONTENDERS=${CONTENDERS:-direct ipvs-nat ipvs-dr nginx haproxy thop}
+. "$WITH/web.conf"
+
+unload_modules
+stop_nginx 1
+cables
+# Here everybody is real.
+for node in client server1; do on $node nft delete table ip mute; done
+ip -n server1 route replace $FRONT_CLIENT/32 via $DIRECT_CLIENT
+
+# steer NODE DEVICE PROCESSOR
+steer() { on "$1" sh -c "printf %x $((1 << $3)) >/sys/class/net/$2/queues/rx-0/rps_cpus"; }
+steer client front 0
+steer client direct 0
+steer switch front 1
+steer switch back 1
+steer server1 back 2
+steer server1 direct 2
+echo 2 >/sys/devices/virtual/workqueue/cpumask
+
+by_client() { on client taskset 1 "$@"; }
+by_switch() { on switch taskset 2 "$@"; }
+start_server() {
+	# What it starts inherits where it runs.
+	taskset -p 4 $$ >/dev/null
+	NGINX_SERVER='access_log off;' start_nginx 1
+	taskset -p 1 $$ >/dev/null
+}
+
+# --- the contenders: NAME_begins, NAME_ends; TO is where clients send to
+
+direct_begins() { TO=$FAR_SERVER; }
+direct_ends() { :; }
+
+ipvs_begins() {
+	TO=$VIP
+	modprobe ip_vs
+	modprobe ip_vs_rr
+	on switch sysctl -qw net.ipv4.ip_forward=1
+	on switch ipvsadm -A -t "$VIP:80" -s rr
+	on switch ipvsadm -a -t "$VIP:80" -r $BACK_SERVER:80 "$1"
+}
+ipvs_ends() {
+	on switch ipvsadm -C
+	on switch sysctl -qw net.ipv4.ip_forward=0
+	modprobe -r ip_vs_rr ip_vs
+}
+ipvs-nat_begins() {
+	ipvs_begins -m
+	ip -n server1 route replace $FRONT_CLIENT/32 via $BACK_SWITCH
+}
+ipvs-nat_ends() {
+	ipvs_ends
+	ip -n server1 route replace $FRONT_CLIENT/32 via $DIRECT_CLIENT
+}
+ipvs-dr_begins() {
+	ipvs_begins -g
+	ip -n server1 address add "$VIP/32" dev lo
+}
+ipvs-dr_ends() {
+	ipvs_ends
+	ip -n server1 address del "$VIP/32" dev lo
+}
+
+# Keeps connections to the server, as its documentation has it (module ngx_http_upstream).
+nginx_begins() {
+	TO=$VIP
+	mkdir -p proxy
+	cat >proxy/nginx.conf <<-CONF
+		user root;
+		worker_processes 1;
+		pid $PWD/proxy/nginx.pid;
+		error_log stderr;
+		events { worker_connections 4096; }
+		http {
+			access_log off;
+			client_body_temp_path $PWD/proxy/body;
+			proxy_temp_path $PWD/proxy/proxy;
+			fastcgi_temp_path $PWD/proxy/fastcgi;
+			uwsgi_temp_path $PWD/proxy/uwsgi;
+			scgi_temp_path $PWD/proxy/scgi;
+			client_max_body_size 0;
+			upstream web {
+				server $BACK_SERVER:80;
+				keepalive 32;
+			}
+			server {
+				listen $VIP:80;
+				location / {
+					proxy_pass http://web;
+					proxy_http_version 1.1;
+					proxy_set_header Connection "";
+				}
+			}
+		}
+	CONF
+	by_switch nginx -e stderr -c "$PWD/proxy/nginx.conf"
+}
+nginx_ends() {
+	local pid
+	pid=$(cat proxy/nginx.pid)
+	kill "$pid"
+	while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+}
+
+# Connections to the server are shared (the default, http-reuse safe), large responses spliced.
+haproxy_begins() {
+	TO=$VIP
+	cat >haproxy.cfg <<-CONF
+		global
+			nbthread 1
+			maxconn 4096
+		defaults
+			mode http
+			option splice-auto
+			timeout connect 10s
+			timeout client 600s
+			timeout server 600s
+			timeout http-keep-alive 60s
+			http-reuse always
+		frontend web
+			bind $VIP:80
+			default_backend web
+		backend web
+			server s $BACK_SERVER:80
+	CONF
+	by_switch haproxy -q -f haproxy.cfg &
+	HAPROXY=$!
+	wait_for 60 eval 'on switch ss -Htln "sport = :80" | grep -q .'
+}
+haproxy_ends() {
+	kill -USR1 $HAPROXY
+	wait $HAPROXY || true
+}
+
+thop_begins() {
+	TO=$VIP
+	load_modules
+	configure <<-END
+		pool web
+		server s pool web address $BACK_SERVER:80
+		service web address $VIP:80 pool web
+	END
+}
+thop_ends() { unload_modules; }
+
+# --- measuring
+
+# ask SIZE COUNT ARGUMENT...: COUNT requests, of which each moves SIZE octets.
+ask() {
+	local size=$1 count=$2 direction=$3 at_once=$4 times
+	shift 4
+	times=$(by_client "$WITH/traffic" requests --service $TO --count "$count" --at-once "$at_once" "$@")
+	echo "measured $direction $contender $size $count $at_once $times"
+}
+
+ip -n server1 address add $FAR_SERVER/32 dev lo
+start_server
+for contender in $CONTENDERS; do
+	"${contender}_begins"
+	ask 1024 "$REQUESTS" download 4 --path /1k --length 1024
+	ask 1024 "$REQUESTS" latency 1 --path /1k --length 1024
+	[ -z "$LARGE" ] || {
+		ask 102400 100 download 4 --path /100k --length 102400 --first 8
+		ask 1048576 20 download 4 --path /1m --length 1048576 --first 4
+		ask 1048576 20 upload 4 --path /upload/x --upload 1048576 --first 4
+	}
+	"${contender}_ends"
+done
