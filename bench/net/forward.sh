@@ -4,6 +4,7 @@
 # run: --servers 1 --cpus 1 --memory 6144 --timeout 7200 --switch-args insecure=1 --server-args insecure=1
 set -euo pipefail
 . "$WITH/lib.sh"
+ASKERS=$CLIENTS IPVS_ARGS=conn_tab_bits=20
 
 # Of 60 octets 54 are headers.
 PAYLOAD=6
@@ -56,42 +57,12 @@ flowtable_begins() {
 	sysctl -qw net.netfilter.nf_conntrack_max=$(($1 * 2 + 65536))
 	on switch sysctl -qw net.netfilter.nf_conntrack_tcp_be_liberal=1 net.netfilter.nf_flowtable_tcp_timeout=7200
 	# It wants to see both directions, once.
-	ip -n server1 route replace $CLIENTS via $BACK_SWITCH
+	answers_via $BACK_SWITCH
 }
 flowtable_ends() {
 	on switch nft delete table ip fast
 	on switch sysctl -qw net.ipv4.ip_forward=0
-	ip -n server1 route replace $CLIENTS via $DIRECT_CLIENT
-}
-
-ipvs_begins() {
-	TO=$VIP
-	modprobe ip_vs conn_tab_bits=20
-	modprobe ip_vs_rr
-	on switch sysctl -qw net.ipv4.ip_forward=1
-	on switch ipvsadm -A -t "$VIP:80" -s rr
-	on switch ipvsadm -a -t "$VIP:80" -r $BACK_SERVER:80 "$2"
-}
-ipvs_ends() {
-	on switch ipvsadm -C
-	on switch sysctl -qw net.ipv4.ip_forward=0
-	modprobe -r ip_vs_rr ip_vs
-}
-ipvs-nat_begins() {
-	ipvs_begins "$1" -m
-	ip -n server1 route replace $CLIENTS via $BACK_SWITCH
-}
-ipvs-nat_ends() {
-	ipvs_ends
-	ip -n server1 route replace $CLIENTS via $DIRECT_CLIENT
-}
-ipvs-dr_begins() {
-	ipvs_begins "$1" -g
-	ip -n server1 address add "$VIP/32" dev lo
-}
-ipvs-dr_ends() {
-	ipvs_ends
-	ip -n server1 address del "$VIP/32" dev lo
+	answers_via $DIRECT_CLIENT
 }
 
 thop_begins() {

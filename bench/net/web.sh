@@ -6,6 +6,7 @@
 # run: --servers 1 --cpus 3 --memory 4096 --timeout 7200
 set -euo pipefail
 . "$WITH/lib.sh"
+ASKERS=$FRONT_CLIENT/32 IPVS_ARGS=
 
 CONTENDERS=${CONTENDERS:-direct ipvs-nat ipvs-dr nginx haproxy thop}
 . "$WITH/web.conf"
@@ -15,7 +16,7 @@ stop_nginx 1
 cables
 # Here everybody is real.
 for node in client server1; do on $node nft delete table ip mute; done
-ip -n server1 route replace $FRONT_CLIENT/32 via $DIRECT_CLIENT
+answers_via $DIRECT_CLIENT
 
 # steer NODE DEVICE PROCESSOR
 steer() { on "$1" sh -c "printf %x $((1 << $3)) >/sys/class/net/$2/queues/rx-0/rps_cpus"; }
@@ -40,36 +41,6 @@ start_server() {
 
 direct_begins() { TO=$FAR_SERVER; }
 direct_ends() { :; }
-
-ipvs_begins() {
-	TO=$VIP
-	modprobe ip_vs
-	modprobe ip_vs_rr
-	on switch sysctl -qw net.ipv4.ip_forward=1
-	on switch ipvsadm -A -t "$VIP:80" -s rr
-	on switch ipvsadm -a -t "$VIP:80" -r $BACK_SERVER:80 "$1"
-}
-ipvs_ends() {
-	on switch ipvsadm -C
-	on switch sysctl -qw net.ipv4.ip_forward=0
-	modprobe -r ip_vs_rr ip_vs
-}
-ipvs-nat_begins() {
-	ipvs_begins -m
-	ip -n server1 route replace $FRONT_CLIENT/32 via $BACK_SWITCH
-}
-ipvs-nat_ends() {
-	ipvs_ends
-	ip -n server1 route replace $FRONT_CLIENT/32 via $DIRECT_CLIENT
-}
-ipvs-dr_begins() {
-	ipvs_begins -g
-	ip -n server1 address add "$VIP/32" dev lo
-}
-ipvs-dr_ends() {
-	ipvs_ends
-	ip -n server1 address del "$VIP/32" dev lo
-}
 
 # Keeps connections to the server, as its documentation has it (module ngx_http_upstream).
 nginx_begins() {
