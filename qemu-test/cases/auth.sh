@@ -43,9 +43,13 @@ key = key_of(os.environ["KEY"])
 tap = Tap()
 
 
+clock = None
+
+
 def create(ident, port):
     get = request("/1k")
-    return message(CREATE, (77, ident), (here, port), (VIP, 80), (there, 80), create=state(get))
+    lease = dict(deadline=clock.ends()) if clock else dict(lease=0)
+    return message(CREATE, (77, ident), (here, port), (VIP, 80), (there, 80), create=state(get, **lease))
 
 
 class Expect:
@@ -77,6 +81,8 @@ class Expect:
 peer = Peer(key, here, there)
 with Expect("an epoch that is not known", denied_epoch=1):
     peer.greet(tap, create(1, 20001))
+with Expect("one who asks for the time"):
+    clock = Clock.asked(tap, (there, 80), lambda: peer.say(create(1, 20001)))
 # All else is worth nothing if this is not believed.
 with Expect("a switch", adopted=1):
     good = peer.say(create(2, 20002))

@@ -24,30 +24,38 @@ get = request("/1k")
 for length in list(range(0, 120)) + [500, 1480]:
     send(target, random_.randbytes(length))
     send(target, bytes(length))
-good = message(CREATE, (7, 7), me, service, server, create=state(get))
+tap = Tap()
+clock = Clock.asked(tap, server)
+
+
+def life(**wrong):
+    return state(get, deadline=clock.ends(), **wrong)
+
+
+good = message(CREATE, (7, 7), me, service, server, create=life())
 for length in range(len(good)):
     send(target, good[:length])
     # With an honest length and checksum, too.
     if length > 8:
         send(target, finish(good[:length]))
-for opcode in range(CREATE, CONFIRM + 1):
+for opcode in (*range(CREATE, CONFIRM + 1), LATE):
     for wrong in (
         dict(version=0), dict(version=2), dict(reserved=1), dict(family=6), dict(family=0),
         dict(length=0), dict(length=65535), dict(length=47), dict(reason=0 if opcode == NOTIFYDROP else 1),
         dict(reason=255),
     ):
-        send(target, message(opcode, (7, 8), me, service, server, create=state(get) if opcode == CREATE else b"", **wrong))
+        send(target, message(opcode, (7, 8), me, service, server, create=life() if opcode == CREATE else b"", **wrong))
 # PING and LOAD are of another form.
-for opcode in (0, PING, LOAD, 11, 77, 65535):
+for opcode in (0, PING, LOAD, SEALED, LATE + 1, 77, 65535):
     send(target, message(opcode, (7, 8), me, service, server))
 for absurd in (
     dict(mss=0), dict(mss=47), dict(snd_wscale=15), dict(rcv_wscale=255), dict(options=0xFFFF),
     dict(window=0xFFFFFFFF), dict(request_len=0), dict(request_len=0xFFFFFFFF), dict(request_len=len(get) + 1),
     dict(options=0, snd_wscale=7),
 ):
-    send(target, message(CREATE, (7, 9), me, service, server, create=state(get, **absurd)))
+    send(target, message(CREATE, (7, 9), me, service, server, create=life(**absurd)))
 for a, b, c in (((me[0], 0), service, server), (me, (VIP, 0), server), (me, service, (target, 0))):
-    send(target, message(CREATE, (7, 10), a, b, c, create=state(get)))
+    send(target, message(CREATE, (7, 10), a, b, c, create=life()))
     send(target, message(CREATED, (7, 10), a, b, c))
 # The checksum is wrong.
 for at in range(0, len(good), 3):
@@ -70,7 +78,7 @@ from http_client import *
 switch, server1 = os.environ["SWITCH"], os.environ["SERVER1"]
 me = (os.environ["CLIENT"], 40001)
 service, server = (VIP, 80), (server1, 80)
-for opcode in CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM:
+for opcode in CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM, LATE:
     reason = 1 if opcode == NOTIFYDROP else 0
     for target in switch, server1:
         for handoff in (0, 0), (1, 1), ((1 << 64) - 1, (1 << 64) - 1):
@@ -78,10 +86,11 @@ for opcode in CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFI
                 send(target, message(opcode, handoff, me, service, server, reason=reason), source=source)
 # CREATE to the switch, which is no server; and to one for addresses that nobody can have.
 get = request("/1k")
+clock = Clock.asked(Tap(), server)
 send(switch, message(CREATE, (3, 1), me, service, (switch, 80), create=state(get)))
 for address in "0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1", server1:
     for n, (client, vip, at) in enumerate((((address, 5), service, server), (me, (address, 80), server), (me, service, (address, 80)))):
-        send(server1, message(CREATE, (3, 10 + n), client, vip, at, create=state(get)))
+        send(server1, message(CREATE, (3, 10 + n), client, vip, at, create=state(get, deadline=clock.ends())))
 PY
 sleep 0.5
 same "a request to the switch" "$(fetch /1k | cut -c1-3)" 200

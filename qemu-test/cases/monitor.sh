@@ -109,7 +109,7 @@ from http_client import *
 me, other, switch = (os.environ["SERVER1"], 80), (os.environ["SERVER2"], 80), os.environ["SWITCH"]
 with open("heard", "rb") as f:
     data = f.read()
-good = read_load(data[:68])
+good = read_load(data[:72])
 same("the LOAD that was heard", (good.server, good.listening), (me, 1))
 
 
@@ -124,7 +124,7 @@ forge(server=(me[0], 81))
 forge(source="10.0.0.77")
 forge(sequence=good.sequence + (1000 << 32))
 # Not foreign, but old, or the answer to nothing that was asked.
-send(switch, data[:68], me[0])
+send(switch, data[:72], me[0])
 send(switch, load(me, good.epoch, good.sequence, good.boot, flags=0), me[0])
 for sequence in good.sequence + 1, good.sequence - 1, good.sequence + (1 << 31):
     forge(sequence=sequence)

@@ -47,10 +47,10 @@ for n in range(1500):
     if how == 0:
         data = random_.randbytes(random_.choice((0, 1, 7, 8, 24, 47, 48, 60, 100, 1400)))
     elif how == 1:
-        data = finish(struct.pack("!HHBBH", random_.randrange(12), 0, 1, 0, 0) + random_.randbytes(random_.randrange(120)))
+        data = finish(struct.pack("!HHBBH", random_.randrange(14), 0, 1, 0, 0) + random_.randbytes(random_.randrange(120)))
     else:
         handoff = random_.getrandbits(64), random_.getrandbits(64)
-        opcode = random_.choice((CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM))
+        opcode = random_.choice((CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM, LATE))
         server = (random_.choice(targets), random_.choice((80, 81)))
         data = message(opcode, handoff, party(), (os.environ["VIP"], 80), server,
                        reason=random_.randrange(1, 9) if opcode == NOTIFYDROP else 0)
@@ -58,13 +58,16 @@ for n in range(1500):
         raw.sendto(data, (target, 0))
     except OSError:
         pass
-# CREATEs with every field at random.
+# CREATEs with every field at random, and their deadline such that they are obeyed.
+tap = Tap()
+clocks = {target: Clock.asked(tap, (target, 80)) for target in targets[1:]}
 for n in range(200):
     server = random_.choice(targets[1:])
     create = state(get, isn_client=random_.getrandbits(32), isn_switch=random_.getrandbits(32),
                    ts_recent=random_.getrandbits(32), window=random_.getrandbits(random_.randrange(1, 33)),
                    mss=random_.randrange(65536), snd_wscale=random_.randrange(16), rcv_wscale=random_.randrange(16),
-                   options=random_.randrange(64), lease=random_.randrange(2000))
+                   options=random_.randrange(64), lease=(lease := random_.randrange(50, 2000)),
+                   deadline=clocks[server].ends(lease - 40))
     data = message(CREATE, (random_.getrandbits(64), random_.getrandbits(64)), party(), (os.environ["VIP"], 80),
                    (server, 80), create=create)
     raw.sendto(data, (server, 0))

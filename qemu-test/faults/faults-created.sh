@@ -8,11 +8,13 @@ set -euo pipefail
 accounting_begins
 
 # fresh: servers under new names, as one that was silent is passed over for a while; and no checks, so
-# that it is a request that finds out.
+# that it is a request that finds out. Each has told its clock.
 FRESH=0
 fresh() {
 	FRESH=$((FRESH + 1))
 	pool_of 1 2 | sed "s/^server s/server f${FRESH}x/" | unchecked | configure
+	fetch /1k >/dev/null
+	fetch /1k >/dev/null
 	UNANSWERED=$(stat_switch unanswered)
 }
 # given_up: how many servers were, since then.

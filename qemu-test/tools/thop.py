@@ -15,8 +15,8 @@ import time
 from raw_tcp import checksum, ip_packets
 
 PROTOCOL = 253
-CREATE, CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM, PING, LOAD, SEALED = range(1, 12)
-NAMES = "? CREATE CREATED NOTIFYCLS NOTIFYDROP CLOSEACK FORGET FORGOTTEN CONFIRM PING LOAD".split()
+CREATE, CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM, PING, LOAD, SEALED, LATE = range(1, 13)
+NAMES = "? CREATE CREATED NOTIFYCLS NOTIFYDROP CLOSEACK FORGET FORGOTTEN CONFIRM PING LOAD SEALED LATE".split()
 WSCALE, SACK, TIMESTAMP, ECN, WITH_FIN = (1 << n for n in range(5))
 
 
@@ -28,9 +28,11 @@ def finish(message, length=None):
 
 
 def message(opcode, handoff, client, service, server, reason=0, create=b"", version=1, reserved=0,
-            family=4, length=None, boot=1):
+            family=4, length=None, boot=1, clock=1):
     if opcode == CREATED and not create:
-        create = struct.pack("!Q", boot)
+        create = struct.pack("!QI", boot, clock)
+    if opcode == LATE and not create:
+        create = struct.pack("!I", clock)
     epoch, ident = handoff
     out = struct.pack("!HHBBHQQBBHHHHH", opcode, 0, version, reserved, 0, epoch, ident, family,
                       reason, 0, client[1], service[1], server[1], 0)
@@ -41,16 +43,16 @@ def message(opcode, handoff, client, service, server, reason=0, create=b"", vers
 
 def state(request=b"", isn_client=1000, isn_switch=2000, ts_recent=1, ts_last=1, window=65535,
           mss=1460, snd_wscale=7, rcv_wscale=7, options=WSCALE | SACK | TIMESTAMP, lease=5000,
-          request_len=None):
-    """The part that only CREATE has."""
-    return struct.pack("!IIIIIHBBHHI", isn_client, isn_switch, ts_recent, ts_last, window, mss,
-                       snd_wscale, rcv_wscale, options, lease,
+          deadline=0, request_len=None):
+    """The part that only CREATE has. A server obeys it before its deadline only: see Clock."""
+    return struct.pack("!IIIIIHBBHHII", isn_client, isn_switch, ts_recent, ts_last, window, mss,
+                       snd_wscale, rcv_wscale, options, lease, deadline & 0xFFFFFFFF,
                        len(request) if request_len is None else request_len) + request
 
 
 # What LOAD says. `server` is (address, port).
 Load = collections.namedtuple(
-    "Load", "epoch sequence server boot drops connections queue queue_limit cpu listening")
+    "Load", "epoch sequence server boot drops connections queue queue_limit cpu listening clock")
 
 
 def monitor(opcode, epoch, sequence, server, more=b"", version=1, reserved=0, family=4, length=None):
@@ -65,15 +67,15 @@ def ping(server, epoch=1, sequence=1, **wrong):
 
 
 def load(server, epoch=1, sequence=1, boot=1, drops=0, connections=0, queue=0, limit=0, cpu=0, flags=1,
-         **wrong):
-    more = struct.pack("!QQIIIHH", boot, drops, connections, queue, limit, cpu, flags)
+         clock=1, **wrong):
+    more = struct.pack("!QQIIIHHI", boot, drops, connections, queue, limit, cpu, flags, clock)
     return monitor(LOAD, epoch, sequence, server, more, **wrong)
 
 
 def read_load(data):
     """A message that is LOAD."""
-    epoch, sequence, port, address, *figures, flags = struct.unpack("!8xQQ4xH2x4sQQIIIHH", data)
-    return Load(epoch, sequence, (socket.inet_ntoa(address), port), *figures, flags)
+    epoch, sequence, port, address, *figures = struct.unpack("!8xQQ4xH2x4sQQIIIHHI", data)
+    return Load(epoch, sequence, (socket.inet_ntoa(address), port), *figures)
 
 
 def ask(tap, server, seconds=10, epoch=None, sequence=None):
@@ -89,6 +91,34 @@ def ask(tap, server, seconds=10, epoch=None, sequence=None):
             assert source == server[0], f"LOAD comes from {source}"
             return read_load(data)
     return None
+
+
+class Clock:
+    """A server's clock, in which the deadlines of CREATE are."""
+
+    def __init__(self, shown):
+        self.ahead = shown - self.here()
+
+    @staticmethod
+    def here():
+        return time.monotonic_ns() // 1_000_000
+
+    @classmethod
+    def asked(cls, tap, server, say=None):
+        """As PING tells it; or as a CREATE without a lease does, which `say` has to send."""
+        if say is None:
+            return cls(ask(tap, server).clock)
+        say()
+        while item := tap.next():
+            source, _, data = item
+            data = data[48:] if opcode_of(data) == SEALED else data
+            if source == server[0] and data and opcode_of(data) == LATE:
+                return cls(struct.unpack("!I", data[-4:])[0])
+        raise SystemExit("FAIL: nobody tells its clock")
+
+    def ends(self, lease=4000):
+        """The deadline of a lease that begins now."""
+        return self.here() + self.ahead + lease
 
 
 def handoff_of(data):

@@ -24,6 +24,7 @@
 //! | [`wire`] | THOP messages |
 //! | [`flow`] | the life of a handed-over connection at the switch |
 //! | [`health`] | a server's checks made into a state |
+//! | [`clock`] | what time it is at another machine, at least |
 //! | [`deadline`] | a queue of things to do later |
 //! | [`ring`] | a bounded queue |
 //! | [`order`] | sorting without a panic path |
@@ -41,6 +42,7 @@ extern crate std;
 pub mod addr;
 pub mod auth;
 pub mod checksum;
+pub mod clock;
 pub mod command;
 pub mod config;
 pub mod deadline;

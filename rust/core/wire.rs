@@ -28,7 +28,8 @@
 //! +---------------------------------------------------------------+
 //! ```
 //!
-//! CREATED goes on with the boot epoch of the server (64 bits, not 0). CREATE goes on:
+//! CREATED goes on with the boot epoch of the server (64 bits, not 0) and its clock (32 bits), LATE with
+//! its clock alone. CREATE goes on:
 //!
 //! ```text
 //! +---------------------------------------------------------------+
@@ -42,9 +43,12 @@
 //! +-------------------------------+---------------+---------------+
 //! |    options                    |  lease (milliseconds)         |
 //! +-------------------------------+-------------------------------+
+//! |            deadline (milliseconds of the server's clock)      |
 //! |            length of the request, which follows               |
 //! +---------------------------------------------------------------+
 //! ```
+//!
+//! A server's clock counts milliseconds from anywhere, and wraps: see [`clock`](crate::clock).
 //!
 //! PING and LOAD, the messages of the load monitor, are about no handoff: [`Monitor`] has theirs.
 //!
@@ -104,10 +108,16 @@ pub const VERSION: u8 = 1;
 const COMMON: usize = HEADER + 28;
 
 /// Length of what CREATE has after the addresses, octets.
-const CREATE_FIXED: usize = 32;
+const CREATE_FIXED: usize = 36;
 
 /// Length of what CREATED has after the addresses, octets.
-const CREATED_FIXED: usize = 8;
+const CREATED_FIXED: usize = 12;
+
+/// Length of what LATE has after the addresses, octets.
+const LATE_FIXED: usize = 4;
+
+/// The operation code of LATE: those in between are the load monitor's and the seal's.
+const LATE: u16 = 12;
 
 /// The largest fixed part of a message (CREATE between IPv6 endpoints), octets.
 pub const MAX_FIXED: usize = COMMON + 3 * 16 + CREATE_FIXED;
@@ -312,8 +322,11 @@ pub enum Body {
     Create {
         /// The connection's state.
         state: TcpState,
-        /// For how long the server may own the connection unconfirmed, milliseconds.
+        /// For how long the server may own the connection unconfirmed, milliseconds; with 0 it may
+        /// not, and the message only asks for its clock.
         lease_ms: u16,
+        /// When that ends, whenever the message comes: by the server's clock.
+        deadline_ms: u32,
         /// Length of the request, which follows the fixed part, octets.
         request_len: u32,
     },
@@ -321,6 +334,8 @@ pub enum Body {
     Created {
         /// Names this life of the server's module, as [`Load::boot`] does. Never 0.
         boot: u64,
+        /// The server's clock when it sent this, milliseconds.
+        clock_ms: u32,
     },
     /// Server to switch: the connection is gone.
     NotifyClose,
@@ -338,6 +353,11 @@ pub enum Body {
     Forgotten,
     /// Switch to server: the connection is yours.
     Confirm,
+    /// Server to switch: this CREATE is over, or lasts longer than it may. It was not obeyed.
+    Late {
+        /// The server's clock when it sent this, milliseconds.
+        clock_ms: u32,
+    },
 }
 
 impl Body {
@@ -353,6 +373,7 @@ impl Body {
             Self::Forget { .. } => 6,
             Self::Forgotten => 7,
             Self::Confirm => 8,
+            Self::Late { .. } => LATE,
         }
     }
 }
@@ -414,6 +435,7 @@ impl Message {
         let more = match self.body {
             Body::Create { .. } => CREATE_FIXED,
             Body::Created { .. } => CREATED_FIXED,
+            Body::Late { .. } => LATE_FIXED,
             _ => 0,
         };
         COMMON + addresses + more
@@ -447,7 +469,7 @@ impl Message {
                 })?;
                 *request_len
             }
-            Body::Created { boot: 0 } => return Err(EncodeError::Range),
+            Body::Created { boot: 0, .. } => return Err(EncodeError::Range),
             _ => 0,
         };
         let length = usize::try_from(request_len)
@@ -478,6 +500,7 @@ impl Message {
             Body::Create {
                 state,
                 lease_ms,
+                deadline_ms,
                 request_len,
             } => {
                 w.put(state.isn_client.to_be_bytes())?;
@@ -489,9 +512,14 @@ impl Message {
                 w.put([state.snd_wscale, state.rcv_wscale])?;
                 w.put(state.options.bits().to_be_bytes())?;
                 w.put(lease_ms.to_be_bytes())?;
+                w.put(deadline_ms.to_be_bytes())?;
                 w.put(request_len.to_be_bytes())?;
             }
-            Body::Created { boot } => w.put(boot.to_be_bytes())?,
+            Body::Created { boot, clock_ms } => {
+                w.put(boot.to_be_bytes())?;
+                w.put(clock_ms.to_be_bytes())?;
+            }
+            Body::Late { clock_ms } => w.put(clock_ms.to_be_bytes())?,
             _ => {}
         }
         Ok(fixed_len)
@@ -503,7 +531,7 @@ impl Message {
     /// What follows the fixed part is the request. The checksum is [`checksum_ok`]'s business.
     pub fn decode(fixed: &[u8], total_len: usize) -> Result<(Self, usize), DecodeError> {
         let mut r = Reader::new(fixed, total_len);
-        let Header { opcode, reserved } = r.header(1..=8, total_len)?;
+        let Header { opcode, reserved } = r.header(1..=LATE, total_len)?;
         let mut reserved = u16::from(reserved);
         let handoff = Handoff {
             epoch: r.u64()?,
@@ -537,9 +565,13 @@ impl Message {
                     options: TcpOptions::from_bits(r.u16()?).ok_or(DecodeError::Reserved)?,
                 },
                 lease_ms: r.u16()?,
+                deadline_ms: r.u32()?,
                 request_len: r.u32()?,
             },
-            2 => Body::Created { boot: r.u64()? },
+            2 => Body::Created {
+                boot: r.u64()?,
+                clock_ms: r.u32()?,
+            },
             3 => Body::NotifyClose,
             4 => Body::NotifyDrop(DropReason::from_wire(reason).ok_or(DecodeError::Reason)?),
             5 => Body::CloseAck,
@@ -552,6 +584,7 @@ impl Message {
             },
             7 => Body::Forgotten,
             8 => Body::Confirm,
+            LATE => Body::Late { clock_ms: r.u32()? },
             _ => return Err(DecodeError::Opcode),
         };
         let message = Self {
@@ -584,7 +617,7 @@ impl Message {
                     return Err(DecodeError::RequestLen);
                 }
             }
-            Body::Created { boot: 0 } => return Err(DecodeError::Range),
+            Body::Created { boot: 0, .. } => return Err(DecodeError::Range),
             _ if rest != 0 => return Err(DecodeError::Length),
             _ => {}
         }
@@ -638,7 +671,7 @@ impl Side {
             // CREATE, CLSACK, FORGET, CONFIRM.
             1 | 5 | 6 | 8 | monitor::PING => Self::Server,
             // CREATED, NOTIFYCLS, NOTIFYDROP, FORGOTTEN.
-            2 | 3 | 4 | 7 | monitor::LOAD => Self::Switch,
+            2 | 3 | 4 | 7 | LATE | monitor::LOAD => Self::Switch,
             _ => return None,
         };
         Some(hears == self)

@@ -9,6 +9,8 @@ thop_kernel::counted_events! {
     CreatesAgain = "creates_again",
     /// A CREATE came after a later one for the same client port.
     CreatesLate = "creates_late",
+    /// A CREATE came after its deadline, or from a switch that did not know our clock.
+    CreatesOverdue = "creates_overdue",
     /// A socket was put into an accept queue.
     Adopted = "adopted",
     /// A socket was adopted, and gone at once.

@@ -64,6 +64,7 @@ impl Server {
             queue_limit: queue.map_or(0, |queue| queue.limit),
             cpu: self.cpu.busy(),
             listening: queue.is_some(),
+            clock_ms: self.clock_ms(),
         }
     }
 }

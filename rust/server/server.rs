@@ -34,6 +34,7 @@ use kernel::{
 };
 use thop_core::{
     addr::FlowKey,
+    clock::remaining,
     deadline::Deadlines,
     hash::Hasher,
     heap::List,
@@ -231,12 +232,13 @@ impl Server {
 
     // --- messages (softirq) ---------------------------------------------------------------------
 
+    /// `lease_ms`: how long the connection may be kept unconfirmed from now on, if it may at all.
     fn on_create(
         &self,
         packet: Packet<'_>,
         received: &Received,
         state: &TcpState,
-        lease_ms: u16,
+        lease_ms: Option<u16>,
     ) -> Verdict {
         /// What is known of the client's port.
         enum Known {
@@ -255,6 +257,10 @@ impl Server {
             }
             if old.handoff.epoch == message.handoff.epoch && old.handoff.id > message.handoff.id {
                 return Known::Late;
+            }
+            if lease_ms.is_none() {
+                // It shall not do anything.
+                return Known::Nothing;
             }
             let same_service = old.parties.service == message.parties.service;
             match old.phase {
@@ -302,6 +308,14 @@ impl Server {
             }
         }
 
+        let Some(lease_ms) = lease_ms else {
+            // The switch may have given the request to another by now. It is told the time: it may not have
+            // known it.
+            self.count(Counter::CreatesOverdue);
+            let clock_ms = self.clock_ms();
+            self.reply(received, Body::Late { clock_ms });
+            return packet.drop();
+        };
         let now = now_ms();
         let placeholder = Handed {
             handoff: message.handoff,
@@ -390,7 +404,16 @@ impl Server {
 
     /// The message that says: taken over.
     fn created(&self) -> Body {
-        Body::Created { boot: self.boot }
+        Body::Created {
+            boot: self.boot,
+            clock_ms: self.clock_ms(),
+        }
+    }
+
+    /// The clock that the switches' deadlines are in, milliseconds. It begins anywhere, so that a
+    /// deadline from before this life is most likely far from it.
+    pub(crate) fn clock_ms(&self) -> u32 {
+        (now_ms() as u32).wrapping_add(self.boot as u32)
     }
 
     fn reply(&self, received: &Received, body: Body) {
@@ -793,9 +816,13 @@ impl Instance for Server {
         };
         match received.message.body {
             Body::Create {
-                state, lease_ms, ..
+                state,
+                lease_ms,
+                deadline_ms,
+                ..
             } => {
                 if ipv4(received.message.parties.server.ip) == Some(received.to) {
+                    let lease_ms = remaining(deadline_ms, self.clock_ms(), lease_ms);
                     return self.on_create(packet, &received, &state, lease_ms);
                 }
                 self.count(Counter::Foreign);
@@ -804,7 +831,11 @@ impl Instance for Server {
             Body::Confirm => self.on_confirm(&received),
             Body::CloseAck => self.on_close_ack(&received),
             // The channel does not give what is for the other side.
-            Body::Created { .. } | Body::NotifyClose | Body::NotifyDrop(_) | Body::Forgotten => {}
+            Body::Created { .. }
+            | Body::NotifyClose
+            | Body::NotifyDrop(_)
+            | Body::Forgotten
+            | Body::Late { .. } => {}
         }
         packet.drop()
     }

@@ -25,6 +25,8 @@ thop_kernel::counted_events! {
     CreatesSent = "creates_sent",
     /// CREATED came for a handoff that waited for it.
     Created = "created",
+    /// A server got CREATE after its deadline, or before its clock was known here, and said so (LATE).
+    CreatesOverdue = "creates_overdue",
     /// CREATED came again.
     CreatedAgain = "created_again",
     /// The client acknowledged what only the server can have sent, before CREATED came.

@@ -64,6 +64,7 @@ use crate::{
         Connection,
         Pending,
         Stage,
+        LEASE_MS,
         REPEAT_MS, //
     },
     pool::{
@@ -307,7 +308,8 @@ impl Service {
         };
 
         let request_len = stream.len();
-        let create = switch.create_message(state, request_len, &parties, id, 0, 0);
+        let lease = server.lease(now + LEASE_MS, now);
+        let create = switch.create_message(state, request_len, &parties, id, lease);
         let prepared = Create::new(&create, request_len as usize, |packet, at| {
             stream.copy_to(packet, at)
         });
@@ -339,6 +341,7 @@ impl Service {
             speaks,
             tried: KVec::new(),
             stage: Stage::Answer(0),
+            told_clock: false,
             offered_ms: now,
             taken_ms: now,
             idempotent: message.is_idempotent(),

@@ -11,7 +11,8 @@
 //! may have taken over, with its answer lost. Two facts decide:
 //!
 //! - The server may keep a connection that nothing confirms only for the lease that CREATE grants,
-//!   which ends before the switch gives up. After that it says nothing new.
+//!   which ends before the switch gives up: at a time by the server's own clock, so that it does not matter how
+//!   long CREATE is under way. After that it says nothing new.
 //! - A client that has heard the server acknowledges more than the handoff point. So when the lease
 //!   is over, the client is *probed* with an empty segment that TCP must answer with the client's
 //!   acknowledgement (RFC 9293, 3.10.7.4, first check).
@@ -59,9 +60,10 @@ pub(crate) const REPEAT_MS: [u64; 4] = [100, 200, 300, 400];
 pub(crate) const GIVE_UP_MS: u64 = 500;
 /// How long the switch waits for an answer, all in all, milliseconds.
 pub(crate) const PATIENCE_MS: u64 = 1_500;
-/// How much earlier than the switch's patience a server's lease ends, milliseconds: time for what
-/// it has sent last to reach the client, and for the client's acknowledgement to come.
-pub(crate) const LEASE_MARGIN_MS: u64 = 400;
+/// When a server's lease ends, milliseconds after it was first offered the handoff. That is 0.4 s before the
+/// switch's patience does: time for what the server has sent last to reach the client, and for the
+/// client's acknowledgement to come.
+pub(crate) const LEASE_MS: u64 = PATIENCE_MS - 400;
 /// How often a client is probed, milliseconds. Linux answers one probe in half a second.
 pub(crate) const PROBE_MS: u64 = 600;
 /// How many probes a client may leave unanswered: as long as the server keeps what nothing has
@@ -111,6 +113,8 @@ pub(crate) struct Pending {
     /// Who has refused or been silent.
     pub(crate) tried: KVec<Arc<Server>>,
     pub(crate) stage: Stage,
+    /// Whether CREATE was sent once more as this server had told its clock.
+    pub(crate) told_clock: bool,
     /// When this server was first offered the handoff, milliseconds since boot.
     pub(crate) offered_ms: u64,
     /// When the state was taken, milliseconds since boot.

@@ -20,6 +20,7 @@ use kernel::{
 };
 use thop_core::{
     addr::Endpoint,
+    clock::Reading,
     config,
     health::{
         Checks,
@@ -92,10 +93,21 @@ pub(crate) struct Server {
     /// The last PING, and the last that was answered.
     pub(crate) asked: Atomic<u32>,
     answered: Atomic<u32>,
+    /// Its clock, as a [`Reading`].
+    clock: Atomic<u64>,
     /// When the next PING is due, milliseconds since boot.
     pub(crate) ask_ms: Atomic<u64>,
     /// What the last LOAD said.
     pub(crate) report: Report,
+}
+
+/// For how long a server may own a connection that nothing confirms.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lease {
+    /// At most so long, milliseconds; 0: not at all.
+    pub(crate) ms: u16,
+    /// Until its clock shows this.
+    pub(crate) deadline_ms: u32,
 }
 
 /// A server's own account of its load.
@@ -162,6 +174,7 @@ impl Server {
                 boots: [Atomic::new(0), Atomic::new(0)],
                 asked: Atomic::new(0),
                 answered: Atomic::new(0),
+                clock: Atomic::new(Reading::NONE.to_bits()),
                 ask_ms: Atomic::new(0),
                 report: Report {
                     elsewhere: Atomic::new(0),
@@ -272,6 +285,27 @@ impl Server {
         (self.life.fetch_add(1, Full).wrapping_add(1), true)
     }
 
+    // --- its clock (any context) ----------------------------------------------------------------
+
+    /// It has just told what its clock shows.
+    pub(crate) fn told_clock(&self, clock_ms: u32, now_ms: u64) {
+        self.clock
+            .store(Reading::new(clock_ms, now_ms).to_bits(), Relaxed);
+    }
+
+    /// The lease of a CREATE that is sent now and shall end at `end_ms`: how long it is, and when that
+    /// is by the server's clock. It has no length when it is over, or the clock is not known.
+    pub(crate) fn lease(&self, end_ms: u64, now_ms: u64) -> Lease {
+        let reading = Reading::from_bits(self.clock.load(Relaxed));
+        match reading.at_least(end_ms) {
+            Some(deadline_ms) => Lease {
+                ms: end_ms.saturating_sub(now_ms).try_into().unwrap_or(u16::MAX),
+                deadline_ms,
+            },
+            None => Lease::default(),
+        }
+    }
+
     // --- its health (any context) ---------------------------------------------------------------
 
     /// Its health now.
@@ -332,6 +366,7 @@ impl Server {
         if !newer || !asked || self.answered.cmpxchg(last, sequence, Full).is_err() {
             return None;
         }
+        self.told_clock(load.clock_ms, now_ms);
         let report = &self.report;
         let own = self.connections.load(Relaxed).max(0) as u32;
         report

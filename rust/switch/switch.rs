@@ -55,7 +55,8 @@ use thop_core::{
         Monitor,
         Parties,
         Side,
-        TcpOptions, //
+        TcpOptions,
+        TcpState, //
     },
 };
 use thop_kernel::{
@@ -101,15 +102,17 @@ use crate::{
         Pending,
         Stage,
         GIVE_UP_MS,
-        LEASE_MARGIN_MS,
+        LEASE_MS,
         OFFERS,
-        PATIENCE_MS,
         PROBES,
         PROBE_MS,
         REPEAT_MS, //
     },
     pool::Choice,
-    server::Server, //
+    server::{
+        Lease,
+        Server, //
+    },
 };
 
 /// How many locks the deadlines of handoffs are spread over.
@@ -268,43 +271,43 @@ impl Switch {
     pub(crate) fn create(
         &self,
         pending: &Pending,
-        parties: &Parties,
+        key: &FlowKey,
+        server: &Server,
         id: u64,
         now: u64,
     ) -> Result<SkBuff> {
-        pending.create.packet(&self.create_message(
-            pending.state,
-            pending.request_len,
-            parties,
-            id,
-            now.saturating_sub(pending.offered_ms),
-            pending.offered_ms.saturating_sub(pending.taken_ms),
-        ))
+        let mut state = pending.state;
+        // Another server may have acknowledged the request meanwhile, by a clock that went on.
+        if state.options.contains(TcpOptions::TIMESTAMP) {
+            let late = pending.offered_ms.saturating_sub(pending.taken_ms);
+            state.ts_last = state.ts_last.wrapping_add(late as u32);
+        }
+        let parties = Parties {
+            client: key.client,
+            service: key.service,
+            server: server.endpoint,
+        };
+        let lease = server.lease(pending.offered_ms + LEASE_MS, now);
+        let message = self.create_message(state, pending.request_len, &parties, id, lease);
+        pending.create.packet(&message)
     }
 
-    /// `waited`: since this server was first asked; `late`: from the taking of the state to then.
+    /// A CREATE.
     pub(crate) fn create_message(
         &self,
-        mut state: thop_core::wire::TcpState,
+        state: TcpState,
         request_len: u32,
         parties: &Parties,
         id: u64,
-        waited: u64,
-        late: u64,
+        lease: Lease,
     ) -> Message {
-        // Another server may have acknowledged the request meanwhile, by a clock that went on.
-        if state.options.contains(TcpOptions::TIMESTAMP) {
-            state.ts_last = state.ts_last.wrapping_add(late as u32);
-        }
-        let lease_ms = PATIENCE_MS
-            .saturating_sub(waited)
-            .saturating_sub(LEASE_MARGIN_MS);
         Message {
             handoff: self.handoff(id),
             parties: *parties,
             body: Body::Create {
                 state,
-                lease_ms: lease_ms as u16,
+                lease_ms: lease.ms,
+                deadline_ms: lease.deadline_ms,
                 request_len,
             },
         }
@@ -409,13 +412,9 @@ impl Switch {
             connection.id = self.new_id();
             let pending = connection.pending.as_mut()?;
             pending.stage = Stage::Answer(0);
+            pending.told_clock = false;
             pending.offered_ms = now;
-            let parties = Parties {
-                client: key.client,
-                service: key.service,
-                server: server.endpoint,
-            };
-            match self.create(pending, &parties, connection.id, now) {
+            match self.create(pending, key, &server, connection.id, now) {
                 Ok(packet) => Some(Next::Offer(packet, server, connection.id)),
                 Err(_) => Some(Next::Answer(503)),
             }
@@ -528,7 +527,8 @@ impl Switch {
             _ if ipv4(received.message.parties.server.ip) != Some(received.from) => {
                 self.count(Counter::Foreign);
             }
-            Body::Created { boot } => self.on_created(&received, boot),
+            Body::Created { boot, clock_ms } => self.on_created(&received, boot, clock_ms),
+            Body::Late { clock_ms } => self.on_late(&received, clock_ms),
             Body::NotifyClose => self.on_notify_close(&received),
             Body::NotifyDrop(reason) => {
                 self.statistics.refused(reason);
@@ -539,7 +539,7 @@ impl Switch {
         packet.drop()
     }
 
-    fn on_created(&self, received: &Received, boot: u64) {
+    fn on_created(&self, received: &Received, boot: u64, clock_ms: u32) {
         enum Is {
             News(Completed, bool),
             Known,
@@ -555,6 +555,7 @@ impl Switch {
             if !connection.is_about(message) {
                 return Is::TooLate;
             }
+            connection.server.told_clock(clock_ms, now_ms());
             match &connection.pending {
                 // Also from a server that was given up, as long as nobody else was asked.
                 Some(_) => {
@@ -585,6 +586,39 @@ impl Switch {
                 self.count(Counter::Foreign);
                 self.tell(&message.reply(Body::Forget { reset: false }), received.from);
             }
+        }
+    }
+
+    /// A server has got CREATE when it was over by its clock, or with no lease as its clock was not known here.
+    ///
+    /// CREATE is repeated at once, with what is known now; but only once, so that two machines that
+    /// do not agree for whatever reason do not go on like that.
+    fn on_late(&self, received: &Received, clock_ms: u32) {
+        let message = &received.message;
+        let key = message.parties.key();
+        let now = now_ms();
+        let known = self.table.with(&key, |connection| {
+            if message.handoff.epoch != self.epoch || !connection.is_about(message) {
+                return None;
+            }
+            let server = connection.server.clone();
+            server.told_clock(clock_ms, now);
+            let again = connection.pending.as_mut().and_then(|pending| {
+                let first = !core::mem::replace(&mut pending.told_clock, true);
+                let waits = matches!(pending.stage, Stage::Answer(_));
+                // Without memory the next repetition must do.
+                (first && waits)
+                    .then(|| self.create(pending, &key, &server, connection.id, now).ok())
+                    .flatten()
+            });
+            Some((server, again))
+        });
+        let Some((server, again)) = known.flatten() else {
+            return self.count(Counter::Foreign);
+        };
+        self.count(Counter::CreatesOverdue);
+        if let Some(packet) = again {
+            self.send_create(packet, server.ip);
         }
     }
 
@@ -677,7 +711,6 @@ impl Switch {
             if connection.id != id {
                 return None;
             }
-            let parties = connection.parties();
             let server = connection.server.clone();
             let pending = connection.pending.as_mut()?;
             match pending.stage {
@@ -688,7 +721,7 @@ impl Switch {
                         .copied()
                         .unwrap_or(GIVE_UP_MS);
                     // Without memory this repetition is left out.
-                    let packet = self.create(pending, &parties, id, now).ok();
+                    let packet = self.create(pending, key, &server, id, now).ok();
                     Some((packet.map(|p| Act::Repeat(p, server.ip)), wait))
                 }
                 Stage::Answer(_) => {

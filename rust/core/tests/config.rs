@@ -3,10 +3,7 @@
 //! Properties of the configuration's grammar.
 
 use proptest::prelude::*;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet};
 use thop_core::{
     config::{self, PoolId, Reason, ServerId, ServiceId},
     request::Request,
@@ -512,7 +509,7 @@ proptest! {
 }
 
 #[test]
-fn many_lines_are_read_fast() {
+fn many_lines_are_read() {
     let mut text = String::new();
     for pool in 0..100 {
         text += &format!(
@@ -529,12 +526,7 @@ fn many_lines_are_read_fast() {
         text += &format!("route service s{service} path /{n} pool p{}\n", n % 7);
     }
     assert!(text.len() <= config::MAX_TEXT);
-    let start = Instant::now();
     let config = Config::parse(text.as_bytes()).unwrap();
-    let took = start.elapsed();
-    // Some milliseconds even without optimisation; were it quadratic, it would be many seconds.
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    println!("{} octets in {took:?}", text.len());
     assert_eq!(config.servers().len(), 10_000);
     assert_eq!(config.routes().len(), 10_000);
 

@@ -56,18 +56,20 @@ prop_compose! {
 
 fn body(request_len: usize) -> impl Strategy<Value = Body> {
     prop_oneof![
-        3 => (state(), any::<u16>()).prop_map(move |(state, lease_ms)| Body::Create {
+        3 => (state(), any::<(u16, u32)>()).prop_map(move |(state, (lease_ms, deadline_ms))| Body::Create {
             state,
             lease_ms,
+            deadline_ms,
             request_len: request_len as u32,
         }),
-        1 => (1u64..).prop_map(|boot| Body::Created { boot }),
+        1 => (1u64.., any::<u32>()).prop_map(|(boot, clock_ms)| Body::Created { boot, clock_ms }),
         1 => Just(Body::NotifyClose),
         2 => prop::sample::select(&DropReason::ALL[..]).prop_map(Body::NotifyDrop),
         1 => Just(Body::CloseAck),
         1 => any::<bool>().prop_map(|reset| Body::Forget { reset }),
         1 => Just(Body::Forgotten),
         1 => Just(Body::Confirm),
+        1 => any::<u32>().prop_map(|clock_ms| Body::Late { clock_ms }),
     ]
 }
 
@@ -111,6 +113,7 @@ prop_compose! {
         numbers: [u32; 3],
         cpu in 0..=CPU_FULL,
         listening: bool,
+        clock_ms: u32,
     ) -> Load {
         Load {
             ping,
@@ -121,6 +124,7 @@ prop_compose! {
             queue_limit: numbers[2],
             cpu,
             listening,
+            clock_ms,
         }
     }
 }
@@ -291,7 +295,7 @@ proptest! {
             state.rcv_wscale = extremes.3 % 20;
             *request_len = extremes.4 % 70_000;
         }
-        if let Body::Created { boot } = &mut message.body {
+        if let Body::Created { boot, .. } = &mut message.body {
             *boot %= 2;
         }
         let mut fixed = [0; MAX_FIXED];

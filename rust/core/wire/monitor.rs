@@ -37,6 +37,8 @@
 //! +-------------------------------+-------------------------------+
 //! |    cpu (thousandths)          |  flags: 1 = listening         |
 //! +-------------------------------+-------------------------------+
+//! |                   clock (milliseconds)                        |
+//! +---------------------------------------------------------------+
 //! ```
 
 use super::{
@@ -63,7 +65,7 @@ pub(super) const LOAD: u16 = 10;
 pub(super) const COMMON: usize = HEADER + 24;
 
 /// Length of what LOAD has after the address, octets.
-const LOAD_FIXED: usize = 32;
+const LOAD_FIXED: usize = 36;
 
 /// [`Load::cpu`] of a machine whose processors are all busy all the time.
 pub const CPU_FULL: u16 = 1000;
@@ -107,6 +109,8 @@ pub struct Load {
     /// Whether somebody listens there to whom connections can be handed. If not, `queue` and
     /// `queue_limit` mean nothing.
     pub listening: bool,
+    /// The server's clock when it sent this, milliseconds: see [`clock`](crate::clock).
+    pub clock_ms: u32,
 }
 
 /// A message of the load monitor.
@@ -188,6 +192,7 @@ impl Monitor {
             w.put(load.queue_limit.to_be_bytes())?;
             w.put(load.cpu.to_be_bytes())?;
             w.put(flags.to_be_bytes())?;
+            w.put(load.clock_ms.to_be_bytes())?;
         }
         Ok(fixed_len)
     }
@@ -222,6 +227,7 @@ impl Monitor {
                 let queue_limit = r.u32()?;
                 let cpu = r.u16()?;
                 let flags = r.u16()?;
+                let clock_ms = r.u32()?;
                 reserved |= flags & !LISTENING;
                 Self::Load(Load {
                     ping,
@@ -232,6 +238,7 @@ impl Monitor {
                     queue_limit,
                     cpu,
                     listening: flags & LISTENING != 0,
+                    clock_ms,
                 })
             }
             _ => return Err(DecodeError::Opcode),

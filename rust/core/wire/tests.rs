@@ -45,6 +45,7 @@ fn create(state: TcpState, request_len: u32) -> Message {
     message(Body::Create {
         state,
         lease_ms: 0x1388,
+        deadline_ms: 0x7172_7374,
         request_len,
     })
 }
@@ -52,10 +53,10 @@ fn create(state: TcpState, request_len: u32) -> Message {
 #[test]
 fn every_octet_has_its_place() {
     let mut out = [0xee; MAX_FIXED];
-    assert_eq!(create(state(), 3).encode(&mut out), Ok(80));
+    assert_eq!(create(state(), 3).encode(&mut out), Ok(84));
     #[rustfmt::skip]
     let expected = [
-        0x00, 0x01, 0x00, 0x00, 1, 0, 0, 83,
+        0x00, 0x01, 0x00, 0x00, 1, 0, 0, 87,
         0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
         0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
         4, 0, 0, 0, 0x80, 0x01, 0, 80, 0x1f, 0x90, 0, 0,
@@ -63,21 +64,32 @@ fn every_octet_has_its_place() {
         0x21, 0x22, 0x23, 0x24, 0x31, 0x32, 0x33, 0x34,
         0x41, 0x42, 0x43, 0x44, 0x51, 0x52, 0x53, 0x54,
         0x00, 0x01, 0x00, 0x00, 0x05, 0xb4, 7, 10,
-        0x00, 0x11, 0x13, 0x88, 0, 0, 0, 3,
+        0x00, 0x11, 0x13, 0x88, 0x71, 0x72, 0x73, 0x74,
+        0, 0, 0, 3,
     ];
-    assert_eq!(out[..80], expected);
-    assert_eq!(out[80..], [0xee; MAX_FIXED - 80]);
+    assert_eq!(out[..84], expected);
+    assert_eq!(out[84..], [0xee; MAX_FIXED - 84]);
 
     let created = message(Body::Created {
         boot: 0x6162_6364_6566_6768,
+        clock_ms: 0x8182_8384,
     });
-    assert_eq!(created.encode(&mut out), Ok(56));
-    assert_eq!(out[..8], [0, 2, 0, 0, 1, 0, 0, 56]);
+    assert_eq!(created.encode(&mut out), Ok(60));
+    assert_eq!(out[..8], [0, 2, 0, 0, 1, 0, 0, 60]);
     assert_eq!(out[8..48], expected[8..48]);
     assert_eq!(
         out[48..56],
         [0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68]
     );
+    assert_eq!(out[56..60], [0x81, 0x82, 0x83, 0x84]);
+
+    let late = message(Body::Late {
+        clock_ms: 0x8182_8384,
+    });
+    assert_eq!(late.encode(&mut out), Ok(52));
+    assert_eq!(out[..8], [0, 12, 0, 0, 1, 0, 0, 52]);
+    assert_eq!(out[8..48], expected[8..48]);
+    assert_eq!(out[48..52], [0x81, 0x82, 0x83, 0x84]);
 }
 
 fn ping() -> Ping {
@@ -98,6 +110,7 @@ fn load() -> Load {
         queue_limit: 0x6162_6364,
         cpu: 0x0304,
         listening: true,
+        clock_ms: 0x7172_7374,
     }
 }
 
@@ -105,7 +118,7 @@ fn load() -> Load {
 fn every_octet_of_the_monitor_has_its_place() {
     #[rustfmt::skip]
     let expected = [
-        0x00, 0x0a, 0x00, 0x00, 1, 0, 0, 68,
+        0x00, 0x0a, 0x00, 0x00, 1, 0, 0, 72,
         0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
         0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
         4, 0, 0, 0, 0x1f, 0x90, 0, 0, 10, 0, 0, 3,
@@ -113,11 +126,12 @@ fn every_octet_of_the_monitor_has_its_place() {
         0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38,
         0x41, 0x42, 0x43, 0x44, 0x51, 0x52, 0x53, 0x54,
         0x61, 0x62, 0x63, 0x64, 0x03, 0x04, 0x00, 0x01,
+        0x71, 0x72, 0x73, 0x74,
     ];
     let mut out = [0xee; MAX_FIXED];
-    assert_eq!(Monitor::Load(load()).encode(&mut out), Ok(68));
-    assert_eq!(out[..68], expected);
-    assert_eq!(out[68..], [0xee; MAX_FIXED - 68]);
+    assert_eq!(Monitor::Load(load()).encode(&mut out), Ok(72));
+    assert_eq!(out[..72], expected);
+    assert_eq!(out[72..], [0xee; MAX_FIXED - 72]);
 
     let mut out = [0xee; MAX_FIXED];
     assert_eq!(Monitor::Ping(ping()).encode(&mut out), Ok(MIN_LEN));
@@ -136,15 +150,15 @@ fn every_octet_of_the_monitor_has_its_place() {
 #[test]
 fn each_field_of_the_monitor_is_checked() {
     let mut good = [0; MAX_FIXED];
-    assert_eq!(Monitor::Load(load()).encode(&mut good), Ok(68));
+    assert_eq!(Monitor::Load(load()).encode(&mut good), Ok(72));
     let with = |at: usize, octet: u8| {
         let mut m = good;
         m[at] = octet;
-        Monitor::decode(&m[..68], 68).unwrap_err()
+        Monitor::decode(&m[..72], 72).unwrap_err()
     };
     assert_eq!(
-        Monitor::decode(&good[..68], 68),
-        Ok((Monitor::Load(load()), 68))
+        Monitor::decode(&good[..72], 72),
+        Ok((Monitor::Load(load()), 72))
     );
     assert_eq!(with(0, 1), DecodeError::Opcode);
     assert_eq!(with(1, 8), DecodeError::Opcode);
@@ -152,7 +166,7 @@ fn each_field_of_the_monitor_is_checked() {
     assert_eq!(with(1, 11), DecodeError::Opcode);
     assert_eq!(with(4, 2), DecodeError::Version);
     assert_eq!(with(5, 1), DecodeError::Reserved);
-    assert_eq!(with(7, 69), DecodeError::Length);
+    assert_eq!(with(7, 73), DecodeError::Length);
     assert_eq!(with(24, 0), DecodeError::Family);
     assert_eq!(with(24, 6), DecodeError::Short);
     for at in [25, 26, 27, 30, 31, 66] {
@@ -164,13 +178,13 @@ fn each_field_of_the_monitor_is_checked() {
     }
     // 1001 thousandths; 1000 are all there are.
     good[64..66].copy_from_slice(&1001u16.to_be_bytes());
-    assert_eq!(Monitor::decode(&good, 68), Err(DecodeError::Range));
+    assert_eq!(Monitor::decode(&good, 72), Err(DecodeError::Range));
     good[64..66].copy_from_slice(&CPU_FULL.to_be_bytes());
-    assert!(Monitor::decode(&good, 68).is_ok());
+    assert!(Monitor::decode(&good, 72).is_ok());
     good[36..44].fill(0);
-    assert_eq!(Monitor::decode(&good, 68), Err(DecodeError::Range));
+    assert_eq!(Monitor::decode(&good, 72), Err(DecodeError::Range));
     good[28..30].fill(0);
-    assert_eq!(Monitor::decode(&good, 68), Err(DecodeError::Port));
+    assert_eq!(Monitor::decode(&good, 72), Err(DecodeError::Port));
 }
 
 #[test]
@@ -191,14 +205,23 @@ fn what_decoding_would_refuse_is_not_written() {
     let mut out = [0; MAX_FIXED];
     let mut refused = |m: Message| m.encode(&mut out).unwrap_err();
 
-    let mut m = message(Body::Created { boot: 1 });
+    let mut m = message(Body::Created {
+        boot: 1,
+        clock_ms: 1,
+    });
     m.parties.server.ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
     assert_eq!(refused(m), EncodeError::Family);
-    let mut m = message(Body::Created { boot: 1 });
+    let mut m = message(Body::Created {
+        boot: 1,
+        clock_ms: 1,
+    });
     m.parties.service.port = 0;
     assert_eq!(refused(m), EncodeError::Port);
     assert_eq!(
-        refused(message(Body::Created { boot: 0 })),
+        refused(message(Body::Created {
+            boot: 0,
+            clock_ms: 1
+        })),
         EncodeError::Range
     );
 
@@ -220,29 +243,32 @@ fn what_decoding_would_refuse_is_not_written() {
         refused(bad(|s| s.window = 0x1_0000 << 7)),
         EncodeError::Window
     );
-    assert_eq!(refused(create(state(), 65_456)), EncodeError::Length);
+    assert_eq!(refused(create(state(), 65_452)), EncodeError::Length);
     assert_eq!(refused(create(state(), u32::MAX)), EncodeError::Length);
-    assert!(create(state(), 65_455).encode(&mut out).is_ok());
+    assert!(create(state(), 65_451).encode(&mut out).is_ok());
 }
 
 #[test]
 fn each_field_is_checked() {
     let mut good = [0; MAX_FIXED];
-    assert_eq!(create(state(), 3).encode(&mut good), Ok(80));
+    assert_eq!(create(state(), 3).encode(&mut good), Ok(84));
     let with = |at: usize, octet: u8| {
         let mut m = good;
         m[at] = octet;
-        Message::decode(&m[..83], 83).unwrap_err()
+        Message::decode(&m[..87], 87).unwrap_err()
     };
-    assert!(Message::decode(&good[..83], 83).is_ok());
+    assert!(Message::decode(&good[..87], 87).is_ok());
     assert_eq!(with(4, 2), DecodeError::Version);
     assert_eq!(with(1, 0), DecodeError::Opcode);
-    assert_eq!(with(1, 9), DecodeError::Opcode);
+    for monitor_or_seal in 9..=11 {
+        assert_eq!(with(1, monitor_or_seal), DecodeError::Opcode);
+    }
+    assert_eq!(with(1, 13), DecodeError::Opcode);
     assert_eq!(with(0, 1), DecodeError::Opcode);
     assert_eq!(with(1, 2), DecodeError::Length);
     assert_eq!(with(1, 4), DecodeError::Reason);
     assert_eq!(with(5, 1), DecodeError::Reserved);
-    assert_eq!(with(7, 84), DecodeError::Length);
+    assert_eq!(with(7, 88), DecodeError::Length);
     assert_eq!(with(24, 5), DecodeError::Family);
     assert_eq!(with(24, 6), DecodeError::Short);
     assert_eq!(with(25, 1), DecodeError::Reason);
@@ -256,16 +282,20 @@ fn each_field_is_checked() {
     assert_eq!(with(72, 1), DecodeError::Reserved);
     assert_eq!(with(73, 0x20), DecodeError::Reserved);
     assert_eq!(with(73, 0x10), DecodeError::WindowScale);
-    assert_eq!(with(79, 2), DecodeError::RequestLen);
+    assert_eq!(with(83, 2), DecodeError::RequestLen);
     good[68] = 0;
     good[69] = 47;
-    assert_eq!(Message::decode(&good[..83], 83), Err(DecodeError::Mss));
+    assert_eq!(Message::decode(&good[..87], 87), Err(DecodeError::Mss));
 
     let mut created = [0; MAX_FIXED];
-    let len = message(Body::Created { boot: 1 }).encode(&mut created);
-    assert_eq!(len, Ok(56));
+    let len = message(Body::Created {
+        boot: 1,
+        clock_ms: 1,
+    })
+    .encode(&mut created);
+    assert_eq!(len, Ok(60));
     created[55] = 0;
-    assert_eq!(Message::decode(&created, 56), Err(DecodeError::Range));
+    assert_eq!(Message::decode(&created, 60), Err(DecodeError::Range));
 }
 
 #[test]
