@@ -531,7 +531,8 @@ impl Message {
     /// What follows the fixed part is the request. The checksum is [`checksum_ok`]'s business.
     pub fn decode(fixed: &[u8], total_len: usize) -> Result<(Self, usize), DecodeError> {
         let mut r = Reader::new(fixed, total_len);
-        let Header { opcode, reserved } = r.header(1..=LATE, total_len)?;
+        let Header { opcode, reserved } =
+            r.header(|opcode| matches!(opcode, 1..=8 | LATE), total_len)?;
         let mut reserved = u16::from(reserved);
         let handoff = Handoff {
             epoch: r.u64()?,

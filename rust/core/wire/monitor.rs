@@ -203,7 +203,8 @@ impl Monitor {
     /// checksum is [`checksum_ok`](super::checksum_ok)'s business.
     pub fn decode(fixed: &[u8], total_len: usize) -> Result<(Self, usize), DecodeError> {
         let mut r = Reader::new(fixed, total_len);
-        let Header { opcode, reserved } = r.header(PING..=LOAD, total_len)?;
+        let Header { opcode, reserved } =
+            r.header(|opcode| matches!(opcode, PING | LOAD), total_len)?;
         let mut reserved = u16::from(reserved);
         let epoch = r.u64()?;
         let sequence = r.u64()?;

@@ -7,13 +7,10 @@ use super::{
     EncodeError,
     VERSION, //
 };
-use core::{
-    net::{
-        IpAddr,
-        Ipv4Addr,
-        Ipv6Addr, //
-    },
-    ops::RangeInclusive,
+use core::net::{
+    IpAddr,
+    Ipv4Addr,
+    Ipv6Addr, //
 };
 
 /// Length of what every message begins with, octets.
@@ -64,11 +61,11 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_be_bytes)
     }
 
-    /// The header of a message of `total_len` octets that has one of these operation codes.
+    /// The header of a message of `total_len` octets whose operation code is one of `known`.
     #[inline]
     pub(super) fn header(
         &mut self,
-        opcodes: RangeInclusive<u16>,
+        known: impl FnOnce(u16) -> bool,
         total_len: usize,
     ) -> Result<Header, DecodeError> {
         let opcode = self.u16()?;
@@ -76,7 +73,7 @@ impl<'a> Reader<'a> {
         if self.u8()? != VERSION {
             return Err(DecodeError::Version);
         }
-        if !opcodes.contains(&opcode) {
+        if !known(opcode) {
             return Err(DecodeError::Opcode);
         }
         let reserved = self.u8()?;

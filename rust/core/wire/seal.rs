@@ -106,7 +106,7 @@ impl Seal {
     /// Whether the MAC is right, and the checksum, is not looked at.
     pub fn decode(octets: &[u8], total_len: usize) -> Result<(Self, Mac), DecodeError> {
         let mut r = Reader::new(octets, total_len);
-        let Header { reserved: key, .. } = r.header(SEALED..=SEALED, total_len)?;
+        let Header { reserved: key, .. } = r.header(|opcode| opcode == SEALED, total_len)?;
         let seal = Self {
             key,
             sender: r.u64()?,
