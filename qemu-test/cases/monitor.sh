@@ -129,7 +129,7 @@ send(switch, load(me, good.epoch, good.sequence, good.boot, flags=0), me[0])
 for sequence in good.sequence + 1, good.sequence - 1, good.sequence + (1 << 31):
     forge(sequence=sequence)
 # The only one that is believed: server 3 was asked, and the switch has not heard it.
-epoch, sequence = handoff_of(data[68:])
+epoch, sequence = handoff_of(data[72:])
 send(switch, load((os.environ["SERVER3"], 80), epoch, sequence, flags=0), os.environ["SERVER3"])
 PY
 wait_state web/f3 "DOWN no listener"
