@@ -59,6 +59,7 @@ pub use files::{
 };
 pub use hooks::{
     Packet,
+    Softirq,
     Verdict, //
 };
 pub use worker::Worker;
@@ -110,7 +111,7 @@ pub trait Instance: Sized + Send + Sync + 'static {
     /// Sees every IPv4 packet that comes in, before every other hook, fragments not reassembled.
     ///
     /// Softirq, within an RCU read-side section. The packet's octets begin with a linear IP header.
-    fn pre_routing(&self, packet: Packet<'_>) -> Verdict;
+    fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict;
 
     /// Sees every IPv4 packet for this machine, before every other hook, fragments reassembled.
     ///

@@ -12,13 +12,17 @@ use core::{
 
 use kernel::{
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    sync::rcu, //
 };
 
 use crate::{
     bindings,
     compat,
-    instance::Namespace,
+    instance::{
+        Namespace,
+        Softirq, //
+    },
     skb::SkBuff, //
 };
 
@@ -71,7 +75,7 @@ impl Route {
         unsafe { bindings::thop_dst_mtu(self.0.as_ptr()) }
     }
 
-    /// Sends a packet that begins with its IP header by this route. Softirq, RCU read-side section.
+    /// Sends a packet that begins with its IP header by this route.
     ///
     /// As a flowtable does it (`nf_flow_offload_ip_hook()`): straight to the neighbour, so that neither
     /// the route's address nor a hook of netfilter's is asked again for each packet. A route that wants more than
@@ -80,9 +84,10 @@ impl Route {
     pub fn forward(self, namespace: Namespace, packet: SkBuff) {
         let dst = core::mem::ManuallyDrop::new(self).0.as_ptr();
         let skb = packet.into_raw();
+        // The neighbour may go as soon as this ends.
+        let _guard = rcu::read_lock();
         // SAFETY: The packet takes over our reference to the route, which it holds as long as it
-        // exists. Either function takes the packet; the neighbour is looked up in an RCU section, as
-        // the caller is in one.
+        // exists. Either function takes the packet.
         unsafe {
             bindings::thop_skb_set_dst(skb, dst);
             if bindings::thop_dst_is_plain(dst) && bindings::thop_skb_has_room_for(skb, dst) {
@@ -114,7 +119,7 @@ pub struct RouteCache {
     to: Ipv4Addr,
 }
 
-// SAFETY: The cache is one for each processor, and used with softirqs disabled.
+// SAFETY: The cache is one for each processor, and used with softirqs disabled only.
 unsafe impl Send for RouteCache {}
 // SAFETY: As above.
 unsafe impl Sync for RouteCache {}
@@ -132,22 +137,26 @@ impl RouteCache {
         })
     }
 
-    /// The route. Softirq.
+    /// The route.
     #[inline]
-    pub fn route(&self, namespace: Namespace) -> Result<Route> {
-        // SAFETY: By the type invariant; softirqs are disabled, as the function wants.
+    pub fn route(&self, namespace: Namespace, _: Softirq<'_>) -> Result<Route> {
+        // SAFETY: By the type invariant; softirqs are disabled, as the function wants: by the argument's.
         let dst = unsafe { bindings::dst_cache_get(self.cache.get()) };
         match NonNull::new(dst) {
             // INVARIANT: The cache gives a counted reference.
             Some(dst) => Ok(Route(dst)),
-            None => self.look_up(namespace),
+            // SAFETY: Softirqs are disabled, as above.
+            None => unsafe { self.look_up(namespace) },
         }
     }
 
+    /// # Safety
+    ///
+    /// Softirqs are disabled.
     #[cold]
-    fn look_up(&self, namespace: Namespace) -> Result<Route> {
+    unsafe fn look_up(&self, namespace: Namespace) -> Result<Route> {
         let route = Route::lookup(namespace, self.to)?;
-        // SAFETY: As above; the cache takes a reference of its own.
+        // SAFETY: By the function's requirements; the cache takes a reference of its own.
         unsafe { bindings::dst_cache_set_ip4(self.cache.get(), route.0.as_ptr(), 0) };
         Ok(route)
     }

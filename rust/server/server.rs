@@ -70,6 +70,7 @@ use thop_kernel::{
         Namespace,
         Packet,
         Slot,
+        Softirq,
         Verdict,
         Worker, //
     },
@@ -767,7 +768,7 @@ impl Instance for Server {
         (!self.handoffs.is_empty()).then_some(next.max(1))
     }
 
-    fn pre_routing(&self, packet: Packet<'_>) -> Verdict {
+    fn pre_routing(&self, packet: Packet<'_>, _: Softirq<'_>) -> Verdict {
         if self.handoffs.is_empty() {
             return packet.accept();
         }

@@ -25,6 +25,7 @@ use thop_kernel::{
     instance::{
         Namespace,
         Packet,
+        Softirq,
         Verdict, //
     },
     memory,
@@ -88,13 +89,12 @@ fn begins_a_request(packet: &SkBuff, segment: &Segment) -> bool {
 }
 
 impl Server {
-    /// Softirq.
     #[inline]
-    fn way(&self, namespace: Namespace) -> Way {
+    fn way(&self, namespace: Namespace, softirq: Softirq<'_>) -> Way {
         Way {
             ip: self.ip,
             port: self.endpoint.port,
-            route: self.routes.route(namespace).ok(),
+            route: self.routes.route(namespace, softirq).ok(),
         }
     }
 }
@@ -102,17 +102,17 @@ impl Server {
 impl Switch {
     /// Softirq, RCU read-side section.
     #[inline]
-    pub(crate) fn pre_routing(&self, packet: Packet<'_>) -> Verdict {
+    pub(crate) fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict {
         if self.table.is_empty() {
             return packet.accept();
         }
         match segment::read(packet) {
-            Ok((packet, segment)) => self.on_segment(packet, &segment),
+            Ok((packet, segment)) => self.on_segment(packet, &segment, softirq),
             Err(verdict) => verdict,
         }
     }
 
-    fn on_segment(&self, packet: Packet<'_>, segment: &Segment) -> Verdict {
+    fn on_segment(&self, packet: Packet<'_>, segment: &Segment, softirq: Softirq<'_>) -> Verdict {
         let now = now_ms() as u32;
         let mut packet = Some(packet);
         let step = self.table.with(&segment.key, |connection| {
@@ -128,7 +128,7 @@ impl Switch {
                 self.count(Counter::Closed);
             }
             match rule {
-                Rule::Forward => Step::Forward(connection.server.way(self.namespace)),
+                Rule::Forward => Step::Forward(connection.server.way(self.namespace, softirq)),
                 Rule::Took => Step::Took(connection.complete()),
                 Rule::PassUp => Step::PassUp,
                 Rule::Drop => Step::Drop(Counter::SynInHandoff),
@@ -145,20 +145,26 @@ impl Switch {
                 verdict
             }
             step => match packet {
-                Some(packet) => self.after(packet, segment, step),
+                Some(packet) => self.after(packet, segment, softirq, step),
                 // Only `hold()` takes the packet, and it returns one of the steps above.
                 None => Verdict::stolen(),
             },
         }
     }
 
-    fn after(&self, packet: Packet<'_>, segment: &Segment, step: Option<Step>) -> Verdict {
+    fn after(
+        &self,
+        packet: Packet<'_>,
+        segment: &Segment,
+        softirq: Softirq<'_>,
+        step: Option<Step>,
+    ) -> Verdict {
         match step {
             None => packet.accept(),
             Some(Step::Forward(way)) => self.forward(packet, segment, way),
             Some(Step::Took(completed)) => {
                 self.count(Counter::Proven);
-                let way = completed.server.way(self.namespace);
+                let way = completed.server.way(self.namespace, softirq);
                 // What was held came before this segment.
                 self.complete(completed);
                 self.forward(packet, segment, way)

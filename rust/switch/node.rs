@@ -28,6 +28,7 @@ use thop_kernel::{
         Namespace,
         Packet,
         Slot,
+        Softirq,
         Verdict,
         Worker, //
     },
@@ -218,8 +219,8 @@ impl Instance for Node {
     }
 
     #[inline]
-    fn pre_routing(&self, packet: Packet<'_>) -> Verdict {
-        self.switch.pre_routing(packet)
+    fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict {
+        self.switch.pre_routing(packet, softirq)
     }
 
     fn local_in(&self, packet: Packet<'_>) -> Verdict {

@@ -187,6 +187,14 @@ pub(super) unsafe fn unregister<T: Instance>(net: NonNull<bindings::net>, hooks:
     }
 }
 
+/// Shows that softirqs are disabled on this processor, and will be as long as this exists.
+///
+/// # Invariants
+///
+/// Made only for the time of a hook's call in which that is so, and never leaves its thread.
+#[derive(Clone, Copy)]
+pub struct Softirq<'a>(PhantomData<(&'a (), *mut ())>);
+
 /// # Safety
 ///
 /// Called by netfilter with a hook that `register()` has registered.
@@ -231,7 +239,10 @@ unsafe extern "C" fn pre_routing_callback<T: Instance>(
         if bindings::thop_skb_is_prefetched(skb) {
             return bindings::NF_ACCEPT;
         }
-        call(context, skb, state, T::pre_routing)
+        call(context, skb, state, |state: &T, packet| {
+            // INVARIANT: Netfilter calls this for a packet that has just come in.
+            state.pre_routing(packet, Softirq(PhantomData))
+        })
     }
 }
 
