@@ -9,8 +9,8 @@ ASKERS=$CLIENTS IPVS_ARGS=conn_tab_bits=20
 # Of 60 octets 54 are headers.
 PAYLOAD=6
 SEGMENTS=20000
-CONTENDERS=${CONTENDERS:-direct forward flowtable ipvs-nat ipvs-dr thop}
 . "$WITH/forward.conf"
+CONTENDERS=${CONTENDERS:-direct forward flowtable ipvs-nat ipvs-dr thop}
 
 unload_modules
 stop_nginx 1

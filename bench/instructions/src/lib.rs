@@ -9,6 +9,9 @@
 //! With the argument `profile=on` the blocks that were executed since the mark before are written, too, to
 //! `out`.N for the N-th mark, a line each: address, instructions.
 //!
+//! A processor that waits in a loop of `pause` instructions has nothing to do. What it executes from one `pause` to
+//! the next, if that is not more than such a loop is long, does not count.
+//!
 //! A block of code counts as whole when it is entered. One that a fault leaves early is counted too high by
 //! some instructions.
 
@@ -26,6 +29,10 @@ use std::{
 
 /// `xchg %bx,%bx`.
 const MARK: [u8; 3] = [0x66, 0x87, 0xdb];
+/// `pause`.
+const PAUSE: [u8; 2] = [0xf3, 0x90];
+/// How many instructions a loop around it has at most.
+const LOOP: u64 = 24;
 /// For how many processors there are counters.
 const PROCESSORS: usize = 64;
 
@@ -34,13 +41,24 @@ const PROCESSORS: usize = 64;
 struct Counter(AtomicU64);
 
 impl Counter {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
     fn add(&self, n: u64) {
         // No other writer, so no locked instruction.
         self.0.store(self.0.load(Relaxed) + n, Relaxed);
     }
 }
 
-static EXECUTED: [Counter; PROCESSORS] = [const { Counter(AtomicU64::new(0)) }; PROCESSORS];
+/// What a processor has executed, as far as it counts.
+static EXECUTED: [Counter; PROCESSORS] = [const { Counter::new() }; PROCESSORS];
+/// How much that was at its last `pause`.
+static PAUSED: [Counter; PROCESSORS] = [const { Counter::new() }; PROCESSORS];
 static OUTPUT: OnceLock<Mutex<Output>> = OnceLock::new();
 
 /// A block of translated code.
@@ -66,7 +84,7 @@ impl Output {
         let counts: Vec<_> = EXECUTED
             .iter()
             .take(self.processors)
-            .map(|counter| counter.0.load(Relaxed).to_string())
+            .map(|counter| counter.get().to_string())
             .collect();
         writeln!(self.file, "{}", counts.join(" "))?;
         let Some(blocks) = &self.profile else {
@@ -118,6 +136,19 @@ fn with_output<R>(f: impl FnOnce(&mut Output) -> R) -> Option<R> {
     OUTPUT.get()?.lock().ok().map(|mut output| f(&mut output))
 }
 
+/// A processor executes `pause`.
+fn paused(cpu: usize) {
+    let (Some(executed), Some(paused)) = (EXECUTED.get(cpu), PAUSED.get(cpu)) else {
+        return;
+    };
+    let before = paused.get();
+    if executed.get() - before <= LOOP {
+        executed.0.store(before, Relaxed);
+    } else {
+        paused.0.store(executed.get(), Relaxed);
+    }
+}
+
 /// QEMU translates a block.
 fn translate(block: &qemu::Block<'_>) {
     let instructions = block.instructions() as u64;
@@ -144,6 +175,7 @@ fn translate(block: &qemu::Block<'_>) {
         }),
         None => block.on_entry(count),
     }
+    block.on_instruction(&PAUSE, paused);
     block.on_instruction(&MARK, |_| {
         if let Some(Err(e)) = with_output(Output::mark) {
             eprintln!("instructions: {e}");

@@ -54,6 +54,8 @@ enum What {
     },
     /// Sets a mark.
     Mark,
+    /// Does nothing, and keeps a processor busy with it.
+    Spin,
 }
 
 /// The connections that clients have with a service.
@@ -89,5 +91,8 @@ fn main() -> io::Result<()> {
             mark::mark();
             Ok(())
         }
+        What::Spin => loop {
+            std::hint::spin_loop();
+        },
     }
 }

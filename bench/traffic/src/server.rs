@@ -81,7 +81,10 @@ fn take_over(address: Ipv4Addr) -> io::Result<()> {
         {
             continue;
         }
-        let created = create.reply(Body::Created { boot: BOOT });
+        let created = create.reply(Body::Created {
+            boot: BOOT,
+            clock_ms: 0,
+        });
         let mut octets = [0; MAX_FIXED];
         let length = created
             .encode(&mut octets)
