@@ -99,6 +99,7 @@ same "POSTs in the logs" "$(log_lines 'POST /post')" 0
 step "the answers of server 1 are lost: what its client acknowledges proves that it has taken over"
 # Servers that were silent are passed over for a while; under another name they are others.
 pool_of 1 2 | sed 's/^server s/server t/' | unchecked | configure
+acquaint
 drop server1 out "ip protocol 253"
 for ((i = 0; i < 4; i++)); do
 	on client curl -sS -m 40 -D head -o got "http://$VIP/100k?lost=$i"
@@ -106,7 +107,10 @@ for ((i = 0; i < 4; i++)); do
 	same "servers that ran request $i" "$(log_lines "lost=$i ")" 1
 done
 [ "$(grep -c 'lost=' "$LOGDIR/server1.access.log")" -gt 0 ] || fail "server 1 was never asked"
+undrop server1
 pool_of 1 | sed 's/^server s/server u/' | unchecked | configure
+acquaint
+drop server1 out "ip protocol 253"
 for ((i = 0; i < 2; i++)); do
 	same "POST $i" "$(on client curl -sS -m 40 -d x=y "http://$VIP/post?lost=p$i")" "received 3"
 	same "servers that ran POST $i" "$(log_lines "lost=p$i ")" 1
@@ -114,7 +118,10 @@ done
 
 step "and a PUT that is longer than what CREATE can hold"
 for how in 'Expect:' 'Expect: 100-continue'; do
+	undrop server1
 	pool_of 1 2 | sed "s/^server s/server ${how##*[: ]}x/" | unchecked | configure
+	acquaint
+	drop server1 out "ip protocol 253"
 	for ((i = 0; i < 2; i++)); do
 		read -r status server <<<"$(fetch "/upload/lost" -T "$WWW/files/1m" -H "$how")"
 		same "PUT ($how)" "$status" 201

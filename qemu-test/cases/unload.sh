@@ -75,6 +75,7 @@ done
 
 step "a server that must be silent stays so when its module goes: another has the connection by then"
 pool_of 1 2 | sed 's/^server s/server quiet/' | unchecked | configure
+acquaint
 on server1 nft -f - <<-NFT
 	table ip watch {
 		chain c {

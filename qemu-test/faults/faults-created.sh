@@ -13,8 +13,7 @@ FRESH=0
 fresh() {
 	FRESH=$((FRESH + 1))
 	pool_of 1 2 | sed "s/^server s/server f${FRESH}x/" | unchecked | configure
-	fetch /1k >/dev/null
-	fetch /1k >/dev/null
+	acquaint
 	UNANSWERED=$(stat_switch unanswered)
 }
 # given_up: how many servers were, since then.
