@@ -12,7 +12,8 @@ policies = [(int(n), name, float(ns)) for n, name, ns in
             re.findall(r"^ *(\d+) servers +(\S+) +([\d.]+) ns a decision", text, re.M)]
 routes = [(int(n), kind.strip(), float(ns)) for n, kind, ns in
           re.findall(r"^ *(\d+) routes by (.+?) +([\d.]+) ns a lookup", text, re.M)]
-if not policies or not routes:
+logic = [(what, float(ns)) for what, ns in re.findall(r"^logic: (.+): ([\d.]+) ns$", text, re.M)]
+if not policies or not routes or not logic:
     sys.exit("no figures on standard input")
 base = {n: ns for n, name, ns in policies if name == "rr"}
 unit = base[min(base)]
@@ -43,6 +44,15 @@ with open("results/dispatch.md", "w") as out:
           [(f"`{name}`", [(n, name) for n in pools]) for name in names], lambda n: base[n])
     table("route by", [f"{n:,} routes" for n in counts],
           [(kind, [(n, kind) for n in counts]) for kind in kinds], lambda n: unit)
+
+with open("results/logic.md", "w") as out:
+    print("What the pure logic costs, nanoseconds, the best of 20 samples; in brackets as a multiple of what the same\n"
+          "request takes `httparse`. `make bench-dispatch` has written this.\n", file=out)
+    print("| what | ns |\n|---|---:|", file=out)
+    oracle = {what.removesuffix(", by httparse"): ns for what, ns in logic if what.endswith(", by httparse")}
+    for what, ns in logic:
+        ratio = f" ({ns / oracle[what]:.2f})" if what in oracle else ""
+        print(f"| {what} | {ns:,.1f}{ratio} |", file=out)
 
 # Curves of the routes: the number of routes across, both axes logarithmic.
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 640, 400, 60, 40, 150, 50
