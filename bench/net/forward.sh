@@ -10,7 +10,7 @@ ASKERS=$CLIENTS IPVS_ARGS=conn_tab_bits=20
 PAYLOAD=6
 SEGMENTS=20000
 . "$WITH/forward.conf"
-CONTENDERS=${CONTENDERS:-direct forward flowtable ipvs-nat ipvs-dr thop}
+CONTENDERS=${CONTENDERS:-direct forward flowtable ipvs-nat ipvs-dr thop thop-siphash}
 
 unload_modules
 stop_nginx 1
@@ -67,7 +67,7 @@ flowtable_ends() {
 
 thop_begins() {
 	TO=$VIP
-	load_switch "$SWITCH_ARGS buckets=$(($1 + 65536)) connections=$(($1 + 65536))"
+	load_switch "$SWITCH_ARGS buckets=$(($1 + 65536)) connections=$(($1 + 65536)) ${2:-}"
 	configure <<-END
 		pool web check-interval off
 		server s pool web address $BACK_SERVER:80
@@ -75,6 +75,9 @@ thop_begins() {
 	END
 }
 thop_ends() { unload_module thop_switch; }
+# The table's hash with a secret key instead of the paper's XOR.
+thop-siphash_begins() { thop_begins "$1" hash=siphash; }
+thop-siphash_ends() { thop_ends; }
 
 # --- measuring
 

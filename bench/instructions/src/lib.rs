@@ -7,7 +7,7 @@
 //! processor has executed so far. A mark is exact; nothing is lost between the guest and a watcher outside.
 //!
 //! With the argument `profile=on` the blocks that were executed since the mark before are written, too, to
-//! `out`.N for the N-th mark, a line each: address, instructions.
+//! `out`.N for the N-th mark, a line each: address, and the instructions of every processor. Waiting is among them.
 //!
 //! A processor that waits in a loop of `pause` instructions has nothing to do. What it executes from one `pause` to
 //! the next, if that is not more than such a loop is long, does not count.
@@ -65,8 +65,8 @@ static OUTPUT: OnceLock<Mutex<Output>> = OnceLock::new();
 struct Block {
     address: u64,
     instructions: u64,
-    /// How often it was entered since the last mark.
-    entered: AtomicU64,
+    /// How often each processor has entered it since the last mark.
+    entered: Box<[AtomicU64]>,
 }
 
 struct Output {
@@ -90,16 +90,22 @@ impl Output {
         let Some(blocks) = &self.profile else {
             return Ok(());
         };
-        let mut by_address = HashMap::<u64, u64>::new();
+        let mut by_address = HashMap::<u64, Vec<u64>>::new();
         for block in blocks {
-            let executed = block.entered.swap(0, Relaxed) * block.instructions;
-            if executed > 0 {
-                *by_address.entry(block.address).or_default() += executed;
+            for (cpu, entered) in block.entered.iter().enumerate() {
+                let executed = entered.swap(0, Relaxed) * block.instructions;
+                if executed > 0 {
+                    let all = by_address
+                        .entry(block.address)
+                        .or_insert_with(|| vec![0; self.processors]);
+                    all[cpu] += executed;
+                }
             }
         }
         let mut out = BufWriter::new(File::create(format!("{}.{}", self.path, self.marks))?);
         for (address, executed) in by_address {
-            writeln!(out, "{address:x} {executed}")?;
+            let executed: Vec<_> = executed.iter().map(u64::to_string).collect();
+            writeln!(out, "{address:x} {}", executed.join(" "))?;
         }
         out.flush()
     }
@@ -159,11 +165,12 @@ fn translate(block: &qemu::Block<'_>) {
     };
     let address = block.address();
     let profiled = with_output(|output| {
+        let processors = output.processors;
         let blocks = output.profile.as_mut()?;
         let block = Arc::new(Block {
             address,
             instructions,
-            entered: AtomicU64::new(0),
+            entered: (0..processors).map(|_| AtomicU64::new(0)).collect(),
         });
         blocks.push(block.clone());
         Some(block)
@@ -171,7 +178,9 @@ fn translate(block: &qemu::Block<'_>) {
     match profiled.flatten() {
         Some(profiled) => block.on_entry(move |cpu| {
             count(cpu);
-            profiled.entered.fetch_add(1, Relaxed);
+            if let Some(entered) = profiled.entered.get(cpu) {
+                entered.fetch_add(1, Relaxed);
+            }
         }),
         None => block.on_entry(count),
     }

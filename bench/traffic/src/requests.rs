@@ -63,18 +63,18 @@ impl Requests {
     }
 
     /// One request. Returns after how long the first octet came, and the last.
-    fn ask(&self, head: &str) -> io::Result<(Duration, Duration)> {
+    /// `chunk` is room for what is sent and received.
+    fn ask(&self, head: &str, chunk: &mut [u8]) -> io::Result<(Duration, Duration)> {
         let begun = Instant::now();
         let mut stream = TcpStream::connect(SocketAddrV4::new(self.service, self.port))?;
         stream.write_all(head.as_bytes())?;
-        let mut chunk = vec![0; CHUNK];
         let mut left = self.upload.unwrap_or(0);
         while left > 0 {
-            let len = left.min(CHUNK);
+            let len = left.min(chunk.len());
             stream.write_all(&chunk[..len])?;
             left -= len;
         }
-        let mut got = stream.read(&mut chunk)?;
+        let mut got = stream.read(chunk)?;
         let first = begun.elapsed();
         let text = &chunk[..got];
         let head_len = text
@@ -88,7 +88,7 @@ impl Requests {
             return Err(io::Error::other(format!("an answer that begins {text:?}")));
         };
         loop {
-            match stream.read(&mut chunk)? {
+            match stream.read(chunk)? {
                 0 => break,
                 more => got += more,
             }
@@ -105,9 +105,9 @@ impl Requests {
         let (head, next, times) = (self.head(), AtomicU32::new(0), Mutex::new(Vec::new()));
         thread::scope(|scope| {
             let work = || -> io::Result<()> {
-                let mut mine = Vec::new();
+                let (mut mine, mut chunk) = (Vec::new(), vec![0; CHUNK]);
                 while next.fetch_add(1, Relaxed) < count {
-                    mine.push(self.ask(&head)?);
+                    mine.push(self.ask(&head, &mut chunk)?);
                 }
                 times.lock().expect("no thread panics").extend(mine);
                 Ok(())
