@@ -15,10 +15,10 @@ downloads() {
 	rm -f got.*
 	PIDS=()
 	for i in 1 2 3 4; do
-		on client curl -sSN -m 60 "http://$VIP/slow/1m" -o "got.$i" 2>/dev/null &
+		on client curl -sSN -m $((60 * SLOW)) "http://$VIP/slow/100m" -o "got.$i" 2>/dev/null &
 		PIDS+=($!)
 	done
-	spawn client python3 -c 'from http_client import *; c = Client(); time.sleep(60)'
+	spawn client python3 -c 'from http_client import *; c = Client(); time.sleep(600)'
 	WAITING=$SPAWNED
 	wait_for 30 begun got.1 got.2 got.3 got.4
 }
@@ -31,7 +31,7 @@ broken() {
 		# 18: partial file; 52: nothing; 56: reset. 28 would be the time limit.
 		case $status in 18 | 52 | 56) ;; *) fail "curl's exit status after $1: $status" ;; esac
 	done
-	[ $((SECONDS - begin)) -lt 30 ] || fail "$1: the downloads hung for $((SECONDS - begin)) s"
+	[ $((SECONDS - begin)) -lt $((30 * SLOW)) ] || fail "$1: the downloads hung for $((SECONDS - begin)) s"
 	kill $WAITING 2>/dev/null || true
 	wait $WAITING || true
 }
