@@ -9,6 +9,7 @@ every processor so far.
 
 import collections
 import json
+import math
 import os
 import sys
 
@@ -40,6 +41,11 @@ def keep(results):
         f.write("[\n" + ",\n".join(json.dumps(one) for one in kept) + "\n]\n")
 
 
+def plot(name, svg):
+    with open(f"net/results/{name}.svg", "w") as f:
+        f.write(svg)
+
+
 def table(results, columns, less=None, unit_of="haproxy", missing="-"):
     """Rows are contenders, columns (title, key) what key() chooses of the results; in brackets the ratio to one of them.
     With `less`, that contender's value is taken from all."""
@@ -60,13 +66,63 @@ def table(results, columns, less=None, unit_of="haproxy", missing="-"):
         yield f"| {name} | " + " | ".join(cells) + " |"
 
 
+# Colours that the colour-blind can tell apart (Okabe and Ito); a contender has the same in every plot.
+COLOURS = {"thop": "#0072b2", "thop-siphash": "#56b4e9", "haproxy": "#d55e00", "nginx": "#009e73", "ipvs-nat": "#cc79a7",
+           "ipvs-dr": "#e69f00", "flowtable": "#f0e442", "forward": "#999999", "direct": "#444444"}
+
+
+def bars(title, unit, results, columns, less=None):
+    """A plot of the same figures as table(): a group of bars for each column, from 0."""
+    groups = []
+    for name, chosen in columns:
+        value = {one.contender: one.value for one in results if chosen(one)}
+        base = value.get(less, 0)
+        groups.append((name, [(who, v - base) for who, v in value.items() if who != less]))
+    most = max(v for _, group in groups for _, v in group)
+    step = 10 ** math.floor(math.log10(most))
+    step = next(s for s in (step / 5, step / 2, step) if most / s <= 8)
+    top = math.ceil(most / step) * step
+    left, up, bar, gap, height = 70, 60, 26, 30, 260
+    width = left + sum(len(group) * bar + gap for _, group in groups) + 20
+    y = lambda v: up + height * (1 - max(v, 0) / top)
+
+    def text(x, at, words, anchor="middle", more=""):
+        return f'<text x="{x:.0f}" y="{at:.0f}" text-anchor="{anchor}"{more}>{words}</text>'
+
+    names = list(dict.fromkeys(who for _, group in groups for who, _ in group))
+    width = max(width, left + 90 * len(names))
+    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{up + height + 60}" font-family="sans-serif" '
+           'font-size="12">', f'<rect width="{width}" height="{up + height + 60}" fill="white"/>',
+           text(10, 20, title, "start", ' font-size="14"')]
+    for n in range(round(top / step) + 1):
+        at = y(n * step)
+        svg += [f'<path d="M{left} {at:.1f}H{width - 10}" stroke="#dddddd"/>', text(left - 6, at + 4, f"{n * step:,.0f}", "end")]
+    svg.append(text(10, 44, unit, "start"))
+    x = left + gap / 2
+    for name, group in groups:
+        svg.append(text(x + len(group) * bar / 2, up + height + 18, name))
+        for who, v in group:
+            svg.append(f'<rect x="{x:.0f}" y="{y(v):.1f}" width="{bar - 4}" height="{up + height - y(v):.1f}" '
+                       f'fill="{COLOURS[who]}"><title>{who}: {v:,.0f}</title></rect>')
+            x += bar
+        x += gap
+    x = left
+    for who in names:
+        svg += [f'<rect x="{x}" y="{up + height + 34}" width="10" height="10" fill="{COLOURS[who]}"/>',
+                text(x + 14, up + height + 43, who, "start")]
+        x += 90
+    return "\n".join([*svg, "</svg>"]) + "\n"
+
+
 def forward(kernel, lines):
     results = [
         Result("forward", contender, int(connections), 1, 60, round(sum(executed) / int(times)), "instructions/segment")
         for (_, contender, connections, times), executed in lines
     ]
     counts = sorted({one.connections for one in results})
-    columns = [(f"{count:,} connections", lambda one, count=count: one.connections == count) for count in counts]
+    columns = [(f"{count:,} connection{'s' if count > 1 else ''}", lambda one, count=count: one.connections == count) for count in counts]
+    title = "Forwarding a segment: instructions, by connections in the table"
+    plot("forward", bars(title, "instructions for each segment", results, columns, less=NOTHING))
     return results, [
         f"# What forwarding a segment costs, kernel {kernel}",
         "",
@@ -76,6 +132,8 @@ def forward(kernel, lines):
         "`make bench-forward`.",
         "",
         *table(results, columns, less=NOTHING, unit_of="flowtable"),
+        "",
+        "![The same as bars](forward.svg)",
     ]
 
 
@@ -113,7 +171,7 @@ def web(kernel, lines):
     return results, [
         f"# What a request costs, kernel {kernel}",
         "",
-        "Three processors, for a client, a switch and a server in network namespaces of one machine, under QEMU's `-icount`, counted by a",
+        "Three processors, for a client, a switch and a server in network namespaces of one machine, emulated by QEMU, counted by a",
         "plugin; joined by veth, each packet received by its own side's processor. Every request (200 octets) is on a connection of",
         "its own, to a real nginx; servers answer past the switch where the contender allows it. In brackets the ratio to HAProxy.",
         "`make bench-web`.",

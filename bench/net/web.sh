@@ -2,7 +2,7 @@
 # What a request costs: the switch, and the whole chain. Three processors, one for the client, one for the switch and
 # one for the server: whatever comes over a cable is received by the processor that it came to (receive packet
 # steering), programs are bound to theirs, and what kernel threads do is put down to the switch's. Each
-# request is on a connection of its own, to a real nginx.
+# request is on a connection of its own, to a real nginx. Time is the host's here, and ticks come by it: figures repeat within some percent only.
 # run: --servers 1 --cpus 3 --memory 4096 --timeout 7200
 set -euo pipefail
 . "$WITH/lib.sh"
