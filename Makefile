@@ -54,7 +54,7 @@ SECONDS ?= 3600
 soak:
 	@scripts/soak --seconds $(SECONDS)
 
-bench-dispatch bench-lard bench-forward bench-web:
+bench-dispatch bench-lard bench-forward bench-chain bench-web:
 	@scripts/bench $(@:bench-%=%)
 
 lint:
@@ -66,4 +66,4 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench-dispatch bench-lard bench-forward bench-web lint fmt help
+.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench-dispatch bench-lard bench-forward bench-chain bench-web lint fmt help

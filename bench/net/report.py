@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """From what a machine printed and counted to bench/results.json and a table.
 
-    report.py forward|web KERNEL PRINTED COUNTED
+    report.py forward|chain|web KERNEL PRINTED COUNTED
 
 PRINTED has a line `measured ...` for every two lines of COUNTED: the marks before and after, each with the instructions of
 every processor so far.
@@ -137,52 +137,40 @@ def forward(kernel, lines):
     ]
 
 
-def web(kernel, lines):
+CONTENDERS = "Every request (200 octets) is on a connection of its own, to a real nginx; servers answer past the switch where the " \
+             "contender allows it."
+
+
+def column(title, bench, size):
+    return title, lambda one: one.bench == bench and one.size == size
+
+
+def chain(kernel, lines):
     results = []
-
-    def add(bench, contender, connections, size, value, unit):
-        results.append(Result(bench, contender, connections, 1, size, round(value), unit))
-
     for (kind, contender, size, count, at_once, _, *times), executed in lines:
         size, count, at_once = int(size), int(count), int(at_once)
-        switch, chain = executed[1] / count, sum(executed) / count
         if kind == "latency":
             for name, value in zip(("first-median", "first-99th", "last-median", "last-99th"), times):
-                add(f"latency-{name}", contender, at_once, size, int(value), "ns")
-        elif size < 10_000:
-            add("connect", contender, at_once, size, switch, "instructions/connection")
-            add("chain", contender, at_once, size, chain, "instructions/connection")
-        else:
-            bench = "transfer" if kind == "download" else "upload"
-            add(bench, contender, at_once, size, switch * MEGABYTE / size, "instructions/MB")
-            if kind == "download":
-                add("chain", contender, at_once, size, chain, "instructions/connection")
-
-    def column(title, bench, size):
-        return title, lambda one: one.bench == bench and one.size == size
-
-    sizes = sorted({one.size for one in results if one.bench == "transfer"})
-    switch = [column("connection, 1 KB", "connect", 1024)]
-    switch += [column(f"MB, {size // 1024:,} KB each", "transfer", size) for size in sizes]
-    switch += [column("MB of uploads", "upload", size) for size in sizes[-1:]]
-    chain = [column(f"{size // 1024:,} KB", "chain", size) for size in [1024, *sizes]]
+                results.append(Result(f"latency-{name}", contender, at_once, 1, size, int(value), "ns"))
+        elif kind == "download":
+            cost = round(sum(executed) / count)
+            results.append(Result("chain", contender, at_once, 1, size, cost, "instructions/connection"))
+    sizes = sorted({one.size for one in results if one.bench == "chain"})
+    costs = [column(f"{size // 1024:,} KB", "chain", size) for size in sizes]
     latency = [column(f"{name.replace('-', ' octet, ')}", f"latency-{name}", 1024)
                for name in ("first-median", "first-99th", "last-median", "last-99th")]
+    plot("chain", bars("A request and its response: instructions of the whole chain", "instructions", results, costs[:1]))
     return results, [
-        f"# What a request costs, kernel {kernel}",
+        f"# What a request costs the whole chain, kernel {kernel}",
         "",
-        "Three processors, for a client, a switch and a server in network namespaces of one machine, emulated by QEMU, counted by a",
-        "plugin; joined by veth, each packet received by its own side's processor. Every request (200 octets) is on a connection of",
-        "its own, to a real nginx; servers answer past the switch where the contender allows it. In brackets the ratio to HAProxy.",
-        "`make bench-web`.",
+        "One processor for a client, a switch and a server in network namespaces joined by veth, under QEMU's `-icount`, counted by a",
+        f"plugin. {CONTENDERS} Made by `make bench-chain`.",
         "",
-        "At the switch, instructions for each:",
+        "Instructions for each request, of all three; in brackets the ratio to HAProxy:",
         "",
-        *table([one for one in results if one.contender != NOTHING], switch),
+        *table(results, costs),
         "",
-        "The whole chain, instructions for each request:",
-        "",
-        *table(results, chain),
+        "![The first column as bars](chain.svg)",
         "",
         "How long one request alone takes, nanoseconds of a machine that executes an instruction in each; in brackets the ratio to a",
         "client and a server without a switch:",
@@ -191,8 +179,43 @@ def web(kernel, lines):
     ]
 
 
+def web(kernel, lines):
+    results = []
+
+    def add(bench, contender, connections, size, value, unit):
+        results.append(Result(bench, contender, connections, 3, size, round(value), unit))
+
+    for (kind, contender, size, count, at_once, *_), executed in lines:
+        size, count, at_once = int(size), int(count), int(at_once)
+        switch = executed[1] / count
+        if size < 10_000:
+            add("connect", contender, at_once, size, switch, "instructions/connection")
+        else:
+            bench = "transfer" if kind == "download" else "upload"
+            add(bench, contender, at_once, size, switch * MEGABYTE / size, "instructions/MB")
+    sizes = sorted({one.size for one in results if one.bench == "transfer"})
+    costs = [column("connection, 1 KB", "connect", 1024)]
+    costs += [column(f"MB, {size // 1024:,} KB each", "transfer", size) for size in sizes]
+    costs += [column("MB of uploads", "upload", size) for size in sizes[-1:]]
+    results = [one for one in results if one.contender != NOTHING]
+    plot("web", bars("A request of 200 octets, a response of 1 KB: instructions at the switch", "instructions", results, costs[:1]))
+    return results, [
+        f"# What a request costs the switch, kernel {kernel}",
+        "",
+        "Three processors, for a client, a switch and a server in network namespaces of one machine, emulated by QEMU, counted by a",
+        f"plugin; joined by veth, each packet received by its own side's processor. {CONTENDERS}",
+        "Figures repeat within some percent. Made by `make bench-web`.",
+        "",
+        "Instructions of the switch's processor for each; in brackets the ratio to HAProxy:",
+        "",
+        *table(results, costs),
+        "",
+        "![The first column as bars](web.svg)",
+    ]
+
+
 def main(bench, kernel, printed, counted):
-    results, lines = {"forward": forward, "web": web}[bench](kernel, measured(printed, counted))
+    results, lines = {"forward": forward, "chain": chain, "web": web}[bench](kernel, measured(printed, counted))
     keep(results)
     text = "\n".join(lines) + "\n"
     with open(f"net/results/{bench}.md", "w") as f:

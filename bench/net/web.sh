@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-# What a request costs: the switch, and the whole chain. Three processors, one for the client, one for the switch and
-# one for the server: whatever comes over a cable is received by the processor that it came to (receive packet
-# steering), programs are bound to theirs, and what kernel threads do is put down to the switch's. Each
-# request is on a connection of its own, to a real nginx. Time is the host's here, and ticks come by it: figures repeat within some percent only.
+# What a request costs. Each is on a connection of its own, to a real nginx.
+#
+# With one processor: the whole chain, and how long it takes; the machine has its own time, so that this repeats exactly.
+# With three: the switch. One is for the client, one for the switch and one for the server: whatever comes over a cable is
+# received by the processor that it came to (receive packet steering), programs are bound to theirs, and what kernel
+# threads do is put down to the switch's. Time is the host's then, ticks come by it, and figures repeat within some percent.
 # run: --servers 1 --cpus 3 --memory 4096 --timeout 7200
 set -euo pipefail
 . "$WITH/lib.sh"
@@ -18,23 +20,30 @@ cables
 for node in client server1; do on $node nft delete table ip mute; done
 answers_via $DIRECT_CLIENT
 
+# alone: whether there is one processor only.
+alone() { [ "$(nproc)" = 1 ]; }
+
 # steer NODE DEVICE PROCESSOR
 steer() { on "$1" sh -c "printf %x $((1 << $3)) >/sys/class/net/$2/queues/rx-0/rps_cpus"; }
-steer client front 0
-steer client direct 0
-steer switch front 1
-steer switch back 1
-steer server1 back 2
-steer server1 direct 2
-echo 2 >/sys/devices/virtual/workqueue/cpumask
+FOR_CLIENT=() FOR_SWITCH=()
+alone || {
+	FOR_CLIENT=(taskset -c 0) FOR_SWITCH=(taskset -c 1)
+	steer client front 0
+	steer client direct 0
+	steer switch front 1
+	steer switch back 1
+	steer server1 back 2
+	steer server1 direct 2
+	echo 2 >/sys/devices/virtual/workqueue/cpumask
+}
 
-by_client() { on client taskset 1 "$@"; }
-by_switch() { on switch taskset 2 "$@"; }
+by_client() { "${FOR_CLIENT[@]}" on client "$@"; }
+by_switch() { "${FOR_SWITCH[@]}" on switch "$@"; }
 start_server() {
 	# What it starts inherits where it runs.
-	taskset -p 4 $$ >/dev/null
+	alone || taskset -pc 2 $$ >/dev/null
 	NGINX_SERVER='access_log off;' start_nginx 1
-	taskset -p 1 $$ >/dev/null
+	alone || taskset -pc 0 $$ >/dev/null
 }
 
 # --- the contenders: NAME_begins, NAME_ends; TO is where clients send to
@@ -105,7 +114,7 @@ haproxy_begins() {
 			server s $BACK_SERVER:80
 	CONF
 	# exec, so that what is killed is HAProxy itself.
-	(exec on switch taskset 2 haproxy -q -f haproxy.cfg) &
+	(exec "${FOR_SWITCH[@]}" on switch haproxy -q -f haproxy.cfg) &
 	HAPROXY=$!
 	wait_for 60 eval 'on switch ss -Htln "sport = :80" | grep -q .'
 }
@@ -131,6 +140,7 @@ thop_ends() { unload_modules; }
 # program that does nothing, and gives way to any other; its waiting does not count.
 SPINNERS=()
 occupy() {
+	alone && return
 	local n
 	for n in 0 1 2; do
 		chrt --idle 0 taskset -c $n "$WITH/traffic" spin &
@@ -138,6 +148,7 @@ occupy() {
 	done
 }
 release() {
+	alone && return
 	kill "${SPINNERS[@]}"
 	wait "${SPINNERS[@]}" || true
 	SPINNERS=()
@@ -158,11 +169,12 @@ start_server
 for contender in $CONTENDERS; do
 	"${contender}_begins"
 	ask 1024 "$REQUESTS" download 64 --path /1k --length 1024 --first 200
-	ask 1024 "$REQUESTS" latency 1 --path /1k --length 1024
 	[ -z "$LARGE" ] || {
 		ask 102400 100 download 4 --path /100k --length 102400 --first 8
 		ask 1048576 20 download 4 --path /1m --length 1048576 --first 4
 		ask 1048576 20 upload 4 --path /upload/x --upload 1048576 --first 4
 	}
+	# One after the other.
+	! alone || ask 1024 "$REQUESTS" latency 1 --path /1k --length 1024
 	"${contender}_ends"
 done
