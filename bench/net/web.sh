@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # What a request costs. Each is on a connection of its own, to a real nginx.
 #
-# With one processor: the whole chain, and how long it takes; the machine has its own time, so that this repeats exactly.
+# With one processor: the whole chain, and how long it takes; the machine has its own time, so that what
+# the host does besides does not show. Runs differ by some percent, as hashes and addresses are drawn anew.
 # With three: the switch. One is for the client, one for the switch and one for the server: whatever comes over a cable is
 # received by the processor that it came to (receive packet steering), programs are bound to theirs, and what kernel
 # threads do is put down to the switch's. Time is the host's then, ticks come by it, and figures repeat within some percent.
