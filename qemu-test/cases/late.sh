@@ -19,7 +19,7 @@ creates_to_1() {
 }
 
 # fresh: servers under new names, as one that was silent is passed over for a while; and no checks, so
-# that it is a request that finds out. FIRST is for requests that only server 1 gets first.
+# that it is a request that finds out. Server 1 gets the first of a hundred and one.
 FRESH=0
 fresh() {
 	FRESH=$((FRESH + 1))

@@ -223,28 +223,30 @@ def busy():
 before = 0, 0
 
 
-def settles(what):
-    """What the server says, once it agrees with that account over the same time."""
+def settles(what, low, high):
+    """What the server says, once it agrees with that account over the same time, and is in these bounds."""
     ask(tap, server), busy()
     seen = []
     for _ in range(40):
         time.sleep(0.5)
         seen.append((ask(tap, server).cpu, round(busy())))
         # The first are about the change, too.
-        if len(seen) > 2 and abs(seen[-1][0] - seen[-1][1]) <= 100:
+        cpu, account = seen[-1]
+        # A kernel so slow that it is given less than it wants of the host is busy by its account alone.
+        right = low <= cpu <= high or int(os.environ["SLOW"]) > 1
+        if len(seen) > 2 and abs(cpu - account) <= 100 and right:
             print(f"  {what}: cpu, and as the kernel has it:", *seen)
-            return seen[-1][0]
+            return cpu
     fail(f"{what}: cpu, and as the kernel has it: {seen}")
 
 
 loops = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(int(sys.argv[1]))]
-# How much of the host this machine gets is not known: so how busy "all" is, the kernel's account must tell.
-every = settles("all processors are busy")
+every = settles("all processors are busy", 800, 1000)
 loops.pop().kill()
-fewer = settles("all but one are busy")
+fewer = settles("all but one are busy", 200, 799)
 for loop in loops:
     loop.kill()
-none = settles("nothing runs")
+none = settles("nothing runs", 0, 199)
 check(every > fewer > none, f"cpu: {every}, {fewer}, {none}")
 # A second question within a quarter of a second gets the same answer: nothing is counted anew.
 for _ in range(20):
