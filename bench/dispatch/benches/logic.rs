@@ -6,10 +6,11 @@
 //! `make bench-dispatch`.
 
 use criterion::Criterion;
+use dispatch::keep_best;
 use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use thop_core::{
     addr::{Endpoint, FlowKey},
@@ -113,17 +114,7 @@ fn write(message: &Message, request: &[u8]) -> [u8; MAX_FIXED] {
 /// What a round of `f` takes, the best of all samples, nanoseconds.
 fn best<T>(criterion: &mut Criterion, what: &str, mut f: impl FnMut() -> T) {
     let mut best = f64::INFINITY;
-    criterion.bench_function(what, |bencher| {
-        bencher.iter_custom(|rounds| {
-            let start = Instant::now();
-            for _ in 0..rounds {
-                black_box(f());
-            }
-            let took = start.elapsed();
-            best = best.min(took.as_secs_f64() / rounds as f64);
-            took
-        });
-    });
+    criterion.bench_function(what, |bencher| keep_best(bencher, &mut best, &mut f));
     println!("logic: {what}: {:.2} ns", best * 1e9);
 }
 

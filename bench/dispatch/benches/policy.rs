@@ -10,6 +10,7 @@
 //! a figure that says more on another machine than nanoseconds do.
 
 use criterion::{BenchmarkId, Criterion};
+use dispatch::keep_best;
 use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
@@ -76,14 +77,8 @@ fn main() {
             let mut best = f64::INFINITY;
             let id = BenchmarkId::from_parameter(kind.name());
             group.bench_function(id, |bencher| {
-                bencher.iter_custom(|rounds| {
-                    let start = std::time::Instant::now();
-                    for _ in 0..rounds {
-                        black_box(decide(&policy, black_box(&requests), &pool));
-                    }
-                    let took = start.elapsed();
-                    best = best.min(took.as_secs_f64() / rounds as f64);
-                    took
+                keep_best(bencher, &mut best, || {
+                    decide(&policy, black_box(&requests), &pool)
                 });
             });
             // The first in the registry is `rr`.

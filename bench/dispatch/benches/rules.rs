@@ -6,11 +6,12 @@
 //! of them, and so tells the time of 64 lookups.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use dispatch::keep_best;
 use std::{
     fmt::Write,
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use thop_core::{
     config::{self, ServiceId},
@@ -142,16 +143,10 @@ fn main() {
             assert!(requests.iter().all(|r| config.route(service, r).is_some()));
             let mut best = f64::INFINITY;
             bench.bench_function(BenchmarkId::from_parameter(routes), |b| {
-                b.iter_custom(|rounds| {
-                    let start = Instant::now();
-                    for _ in 0..rounds {
-                        for request in &requests {
-                            black_box(config.route(service, black_box(request)));
-                        }
+                keep_best(b, &mut best, || {
+                    for request in &requests {
+                        black_box(config.route(service, black_box(request)));
                     }
-                    let took = start.elapsed();
-                    best = best.min(took.as_secs_f64() / rounds as f64);
-                    took
                 });
             });
             let cost = best / f64::from(LOOKUPS) * 1e9;
