@@ -36,7 +36,6 @@ use thop_core::{
         DECODE_ERROR, //
     },
     wire::{
-        Parties,
         TcpOptions,
         TcpState,
         MIN_MSS, //
@@ -280,11 +279,7 @@ impl Service {
             service: snapshot.service,
         };
         let state = state_of(snapshot, stream.is_closed());
-        let parties = Parties {
-            client: key.client,
-            service: key.service,
-            server: server.endpoint,
-        };
+        let parties = server.parties(&key);
         let mut flow = Flow::new(now as u32);
         if stream.is_closed() {
             // The FIN is part of what is handed over.

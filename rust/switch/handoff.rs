@@ -134,11 +134,7 @@ pub(crate) struct Completed {
 impl Connection {
     /// The parties to this connection with its server.
     pub(crate) fn parties(&self) -> Parties {
-        Parties {
-            client: self.key.client,
-            service: self.key.service,
-            server: self.server.endpoint,
-        }
+        self.server.parties(&self.key)
     }
 
     /// The server has the connection, in the life it is in now.

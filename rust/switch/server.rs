@@ -19,7 +19,10 @@ use kernel::{
     },
 };
 use thop_core::{
-    addr::Endpoint,
+    addr::{
+        Endpoint,
+        FlowKey, //
+    },
     clock::Reading,
     config,
     health::{
@@ -27,7 +30,10 @@ use thop_core::{
         Health,
         State, //
     },
-    wire::Load, //
+    wire::{
+        Load,
+        Parties, //
+    },
 };
 use thop_kernel::{
     memory,
@@ -191,6 +197,15 @@ impl Server {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         core::str::from_utf8(&self.name).unwrap_or("")
+    }
+
+    /// The parties to a connection that it has, or is to have.
+    pub(crate) fn parties(&self, key: &FlowKey) -> Parties {
+        Parties {
+            client: key.client,
+            service: key.service,
+            server: self.endpoint,
+        }
     }
 
     // --- what requests look at (any context) ----------------------------------------------------

@@ -282,11 +282,7 @@ impl Switch {
             let late = pending.offered_ms.saturating_sub(pending.taken_ms);
             state.ts_last = state.ts_last.wrapping_add(late as u32);
         }
-        let parties = Parties {
-            client: key.client,
-            service: key.service,
-            server: server.endpoint,
-        };
+        let parties = server.parties(key);
         let lease = server.lease(pending.offered_ms + LEASE_MS, now);
         let message = self.create_message(state, pending.request_len, &parties, id, lease);
         pending.create.packet(&message)
