@@ -97,20 +97,22 @@ undrop server1
 same "POSTs in the logs" "$(log_lines 'POST /post')" 0
 
 step "the answers of server 1 are lost: what its client acknowledges proves that it has taken over"
-# Servers that were silent are passed over for a while; under another name they are others.
-pool_of 1 2 | sed 's/^server s/server t/' | unchecked | configure
-acquaint
-drop server1 out "ip protocol 253"
+# unheard PREFIX SERVER...: a pool of these servers, of which what server 1 answers is lost. They have a name of
+# their own, as those that were silent are passed over for a while.
+unheard() {
+	undrop server1
+	pool_of "${@:2}" | sed "s/^server s/server $1/" | unchecked | configure
+	acquaint
+	drop server1 out "ip protocol 253"
+}
+unheard t 1 2
 for ((i = 0; i < 4; i++)); do
 	on client curl -sS -m 40 -D head -o got "http://$VIP/100k?lost=$i"
 	cmp got "$WWW/files/100k"
 	same "servers that ran request $i" "$(log_lines "lost=$i ")" 1
 done
 [ "$(grep -c 'lost=' "$LOGDIR/server1.access.log")" -gt 0 ] || fail "server 1 was never asked"
-undrop server1
-pool_of 1 | sed 's/^server s/server u/' | unchecked | configure
-acquaint
-drop server1 out "ip protocol 253"
+unheard u 1
 for ((i = 0; i < 2; i++)); do
 	same "POST $i" "$(on client curl -sS -m 40 -d x=y "http://$VIP/post?lost=p$i")" "received 3"
 	same "servers that ran POST $i" "$(log_lines "lost=p$i ")" 1
@@ -118,10 +120,7 @@ done
 
 step "and a PUT that is longer than what CREATE can hold"
 for how in 'Expect:' 'Expect: 100-continue'; do
-	undrop server1
-	pool_of 1 2 | sed "s/^server s/server ${how##*[: ]}x/" | unchecked | configure
-	acquaint
-	drop server1 out "ip protocol 253"
+	unheard "${how##*[: ]}x" 1 2
 	for ((i = 0; i < 2; i++)); do
 		read -r status server <<<"$(fetch "/upload/lost" -T "$WWW/files/1m" -H "$how")"
 		same "PUT ($how)" "$status" 201

@@ -7,17 +7,6 @@ set -euo pipefail
 . "$TOOLS/account.sh"
 accounting_begins
 
-# creates_to_1 NETEM...: what the switch's messages to server 1 suffer, and nothing else; `creates_to_1 off`.
-creates_to_1() {
-	tc -n switch qdisc del dev eth0 root 2>/dev/null || true
-	[ "$1" != off ] || return 0
-	tc -n switch qdisc add dev eth0 root handle 1: prio
-	tc -n switch qdisc add dev eth0 parent 1:1 netem limit 1000 "$@"
-	tc -n switch qdisc add dev eth0 parent 1:2 pfifo limit 1000
-	tc -n switch filter add dev eth0 parent 1: protocol ip prio 1 u32 match ip protocol 253 0xff match ip dst "$SERVER1" flowid 1:1
-	tc -n switch filter add dev eth0 parent 1: protocol all prio 2 u32 match u32 0 0 flowid 1:2
-}
-
 # fresh: servers under new names, as one that was silent is passed over for a while; and no checks, so
 # that it is a request that finds out. Server 1 gets the first of a hundred and one.
 FRESH=0
@@ -49,15 +38,15 @@ same "CREATE without a lease" "$(grown creates_overdue)" 1
 same "handoffs" "$(grown adopted)" 2
 
 step "CREATE comes after 0.3 s: its server has the rest of the lease"
-creates_to_1 delay 300ms
+messages_suffer switch "$SERVER1" delay 300ms
 before adopted
 same "a request" "$(fetch /1k)" "200 server1"
-creates_to_1 off
+messages_suffer switch off
 same "handoffs" "$(grown adopted)" 1
 
 step "CREATE comes after 1 s, CREATED does not, and the response is slow: it is silenced, another answers"
 # It would come while the switch asks the client, or when it has gone to server 2.
-creates_to_1 delay 1000ms
+messages_suffer switch "$SERVER1" delay 1000ms
 drop server1 out "ip protocol 253"
 before adopted silenced
 same "who answers" "$(fetch /do/0.4/late)" "200 server2"
@@ -65,14 +54,14 @@ sleep 3
 same "handoffs to server 1" "$(grown adopted)" 1
 [ "$(grown silenced)" -gt 0 ] || fail "server 1 was not silenced"
 undrop server1
-creates_to_1 off
+messages_suffer switch off
 
 step "CREATE comes when its lease is over: it is not obeyed"
 for wanted in "GET 200 server2" "POST 504"; do
 	read -r method answer <<<"$wanted"
 	fresh
 	same "before" "$(fetch /1k)" "200 server1"
-	creates_to_1 delay 1300ms
+	messages_suffer switch "$SERVER1" delay 1300ms
 	before adopted creates_overdue
 	got=$(fetch /post -X "$method")
 	same "$method" "${got% }" "$answer"
@@ -80,7 +69,7 @@ for wanted in "GET 200 server2" "POST 504"; do
 	sleep 3
 	same "handoffs to server 1" "$(grown adopted)" 0
 	[ "$(grown creates_overdue)" -gt 0 ] || fail "no CREATE was overdue"
-	creates_to_1 off
+	messages_suffer switch off
 done
 
 step "the server begins anew, and its clock with it"

@@ -19,17 +19,11 @@ fresh() {
 # given_up: how many servers were, since then.
 given_up() { echo $(($(stat_switch unanswered) - UNANSWERED)); }
 
-# answers_of N NETEM...: what server N's messages suffer, and nothing else it sends; `answers_of N off`.
+# answers_of N NETEM...: what server N's messages suffer; `answers_of N off`.
 answers_of() {
 	local node=server$1
 	shift
-	tc -n "$node" qdisc del dev eth0 root 2>/dev/null || true
-	[ "$1" != off ] || return 0
-	tc -n "$node" qdisc add dev eth0 root handle 1: prio
-	tc -n "$node" qdisc add dev eth0 parent 1:1 netem limit 20000 "$@"
-	tc -n "$node" qdisc add dev eth0 parent 1:2 pfifo limit 1000
-	tc -n "$node" filter add dev eth0 parent 1: protocol ip prio 1 u32 match ip protocol 253 0xff flowid 1:1
-	tc -n "$node" filter add dev eth0 parent 1: protocol all prio 2 u32 match u32 0 0 flowid 1:2
+	if [ "$1" = off ]; then messages_suffer "$node" off; else messages_suffer "$node" any "$@"; fi
 }
 
 # A server's answer takes three seconds: longer than the switch waits for CREATED.

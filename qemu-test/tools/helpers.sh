@@ -137,6 +137,21 @@ undrop() {
 	NFT
 }
 
+# messages_suffer NODE ADDRESS NETEM...: what a node's THOP messages to an address (or to all: any) suffer on their way out, and
+# nothing else that it sends; `messages_suffer NODE off`.
+messages_suffer() {
+	local node=$1 to=$2
+	shift 2
+	tc -n "$node" qdisc del dev eth0 root 2>/dev/null || true
+	[ "$to" != off ] || return 0
+	[ "$to" != any ] || to=0.0.0.0/0
+	tc -n "$node" qdisc add dev eth0 root handle 1: prio
+	tc -n "$node" qdisc add dev eth0 parent 1:1 netem limit 20000 "$@"
+	tc -n "$node" qdisc add dev eth0 parent 1:2 pfifo limit 1000
+	tc -n "$node" filter add dev eth0 parent 1: protocol ip prio 1 u32 match ip protocol 253 0xff match ip dst "$to" flowid 1:1
+	tc -n "$node" filter add dev eth0 parent 1: protocol all prio 2 u32 match u32 0 0 flowid 1:2
+}
+
 # shield FIRST-LAST: the client's kernel neither sees nor answers what comes to these ports: they
 # belong to raw_tcp.py.
 shield() {
