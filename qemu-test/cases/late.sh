@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
 # CREATE is long under way: a server never speaks to a client that the switch may have given to another.
-# not on debug: its kernel has no queues with priorities (NET_SCH_PRIO), nor filters for them
 # run: --servers 2 --timeout 240
 set -euo pipefail
 . "$TOOLS/helpers.sh"
