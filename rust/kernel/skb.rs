@@ -20,6 +20,9 @@ use thop_core::checksum::Sum;
 
 use crate::bindings;
 
+/// How much a packet has besides its head before pages are used, octets: about what comes in one segment.
+const MAX_LINEAR: usize = 1_500;
+
 /// An owned packet.
 ///
 /// # Invariants
@@ -53,18 +56,24 @@ impl SkBuff {
         ManuallyDrop::new(self).0.as_ptr()
     }
 
-    /// A new packet without headers: `head` as linear octets, then `paged` octets, not initialised,
-    /// in pages. There is room for link and IP headers in front. Atomic context.
-    pub fn new(head: &[u8], paged: usize) -> Result<Self> {
+    /// A new packet without headers: `head`, then `more` octets, not initialised; many of these are in pages.
+    /// There is room for link and IP headers in front. Atomic context.
+    pub fn new(head: &[u8], more: usize) -> Result<Self> {
+        // A page is dear for little, and much may not be found in one piece.
+        let (linear, paged) = if more <= MAX_LINEAR {
+            (head.len() + more, 0)
+        } else {
+            (head.len(), more)
+        };
         // SAFETY: Plain allocation; no requirements.
-        let skb = unsafe { bindings::thop_skb_alloc(head.len() as u32, paged as u32) };
+        let skb = unsafe { bindings::thop_skb_alloc(linear as u32, paged as u32) };
         // INVARIANT: Just allocated.
         let mut skb = Self(NonNull::new(skb).ok_or(ENOMEM)?);
         skb.write(0, head)?;
         Ok(skb)
     }
 
-    /// A copy with linear octets of its own that shares the pages. Atomic context.
+    /// A copy with linear octets of its own that shares the pages, if there are any. Atomic context.
     pub fn copy_head(&self) -> Result<Self> {
         // SAFETY: By the type invariant the packet is valid.
         let skb = unsafe { bindings::thop_skb_copy_head(self.as_ptr()) };
