@@ -129,11 +129,6 @@ bool thop_delayed_work_in(struct delayed_work *work, unsigned long delay)
 	return mod_delayed_work(system_percpu_wq, work, delay);
 }
 
-bool thop_delayed_work_by(struct delayed_work *work, unsigned long delay)
-{
-	return queue_delayed_work(system_percpu_wq, work, delay);
-}
-
 /* Network namespaces. */
 
 void *thop_net_generic(const struct net *net, unsigned int id)

@@ -67,7 +67,6 @@ u64 thop_counter_sum(u64 __percpu *counters, unsigned int index);
 /* Work. */
 void thop_delayed_work_init(struct delayed_work *work, work_func_t func);
 bool thop_delayed_work_in(struct delayed_work *work, unsigned long delay);
-bool thop_delayed_work_by(struct delayed_work *work, unsigned long delay);
 
 /* Network namespaces. */
 void *thop_net_generic(const struct net *net, unsigned int id);

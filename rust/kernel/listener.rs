@@ -72,8 +72,7 @@ use kernel::{
             Release, //
         },
         Arc, //
-    },
-    types::Opaque, //
+    }, //
 };
 use thop_core::addr::Endpoint;
 
@@ -88,7 +87,8 @@ use crate::{
     },
     skb::SkBuff,
     sync::SpinLockBh,
-    time::now_ms, //
+    time::now_ms,
+    work::Work, //
 };
 
 mod deadlines;
@@ -107,6 +107,9 @@ pub use stream::{
 
 /// How long an answered connection may take to close, milliseconds.
 const LINGER_MS: u64 = 2_000;
+/// For how long the worker waits for more of what is not urgent, milliseconds: to accept, so that time begins to run
+/// for a client, and to look after a socket that was released. A run of the worker costs more than either.
+const GATHER_MS: u32 = 10;
 /// How often the worker looks whether a grace period is over, milliseconds.
 const GRACE_MS: u64 = 10;
 /// How soon the worker tries again what failed for want of memory, milliseconds.
@@ -202,7 +205,7 @@ struct Core<D: Dispatcher> {
     /// Released, and waiting for a grace period to end; in the order of their grace periods.
     released: UnsafeCell<Deadlines<D>>,
     #[pin]
-    work: Opaque<bindings::delayed_work>,
+    work: Work,
 }
 
 // SAFETY: The raw pointers are used as the module's documentation on locking says.
@@ -312,11 +315,15 @@ impl<D: Dispatcher> Child<D> {
 }
 
 impl<D: Dispatcher> Core<D> {
-    fn kick(&self) {
+    /// Lets the worker run within `ms` milliseconds, unless the listener goes.
+    fn kick_in(&self, ms: u32) {
         if !self.closing.load(Acquire) {
-            // SAFETY: The work is initialised; it is cancelled after `closing` is set.
-            unsafe { bindings::thop_delayed_work_in(self.work.get(), 0) };
+            self.work.kick_in(ms);
         }
+    }
+
+    fn kick(&self) {
+        self.kick_in(0);
     }
 
     /// The child of a socket, made if there is none yet. `None` without memory, while closing, and
@@ -421,7 +428,14 @@ impl<D: Dispatcher> Core<D> {
             // SAFETY: As above; a listening socket points to the core, until it is closed.
             let core = unsafe { bindings::thop_sk_user_data(sk).cast::<Self>().as_ref() };
             if let Some(core) = core {
-                core.kick();
+                // SAFETY: As above.
+                let (queue, limit) = unsafe {
+                    (
+                        bindings::thop_sk_acceptq_len(sk),
+                        bindings::thop_sk_acceptq_limit(sk),
+                    )
+                };
+                core.kick_in(if queue > limit / 4 { 0 } else { GATHER_MS });
             }
             return;
         }
@@ -450,15 +464,13 @@ impl<D: Dispatcher> Core<D> {
     ///
     /// `work` is that of a core which `Listener::new()` has made.
     unsafe extern "C" fn work_callback(work: *mut bindings::work_struct) {
-        // SAFETY: The work is the `work` member of a core that outlives it. `delayed_work` begins
-        // with its `work_struct`.
-        let core = unsafe {
-            &*kernel::container_of!(work.cast::<Opaque<bindings::delayed_work>>(), Self, work)
-        };
+        // SAFETY: `work` begins the `Work` that is the `work` member of a core, which outlives it.
+        let core = unsafe { &*kernel::container_of!(work.cast::<Work>(), Self, work) };
         core.run();
     }
 
     fn run(&self) {
+        self.work.begins();
         let mut again = u64::MAX;
         let mut grace = None;
         // First, because who is in the queue is in the accept queue already.
@@ -485,15 +497,8 @@ impl<D: Dispatcher> Core<D> {
             }
         }
         again = again.min(self.expire()).min(self.vanish());
-        if again != u64::MAX && !self.closing.load(Acquire) {
-            // SAFETY: The work is initialised; it is cancelled after `closing` is set.
-            unsafe {
-                // Not if it was kicked meanwhile: that is sooner.
-                bindings::thop_delayed_work_by(
-                    self.work.get(),
-                    bindings::thop_ms_to_jiffies(again as u32),
-                )
-            };
+        if again != u64::MAX {
+            self.kick_in(again as u32);
         }
     }
 
@@ -836,10 +841,7 @@ impl<D: Dispatcher> Listener<D> {
                 kept: UnsafeCell::new(Deadlines::new()),
                 lingering: UnsafeCell::new(Deadlines::new()),
                 released: UnsafeCell::new(Deadlines::new()),
-                // SAFETY: Initialises the work in its final place.
-                work <- Opaque::ffi_init(|work| unsafe {
-                    bindings::thop_delayed_work_init(work, Some(Self::work_callback()))
-                }),
+                work <- Work::new(Self::work_callback()),
             }),
             memory::may_sleep(),
         )
@@ -879,9 +881,8 @@ impl<D: Dispatcher> Drop for Listener<D> {
         core.closing.store(true, Release);
         // Whoever did not see the mark in softirq is done after this; softirqs are readers.
         compat::synchronize_rcu();
-        // SAFETY: The work is initialised; nobody queues it any more but the work itself, which
-        // looks at the mark.
-        while unsafe { bindings::cancel_delayed_work_sync(core.work.get()) } {}
+        // Nobody kicks it any more but the work itself, which looks at the mark.
+        core.work.cancel();
         // What the work's last run has parked may go after this, as what softirqs have.
         compat::synchronize_rcu();
         // With the worker stopped, its part is ours. All children that have a `Child` are in the

@@ -57,6 +57,7 @@ pub mod table;
 pub mod testing;
 pub mod text;
 pub mod time;
+mod work;
 
 pub use compat::parameter;
 

@@ -193,7 +193,7 @@ impl<D: Dispatcher> Drop for Parked<D> {
             .is_ok()
         {
             Child::enqueue(self.0.clone());
-            self.0.core.kick();
+            self.0.core.kick_in(GATHER_MS);
         }
     }
 }
