@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! THOP messages: what is understood is written back to the same octets, and no part of it is a
-//! message too.
+//! message too. The same octets are read as messages of a bundle.
 //!
 //! The first two octets of the input are the length of the whole message, or, if they are zero, it is
 //! as long as the input is.
@@ -11,7 +11,7 @@
 use libfuzzer_sys::fuzz_target;
 use thop_core::{
     checksum::Sum,
-    wire::{checksum_ok, set_checksum, Body, Message, MAX_FIXED, MAX_LEN, MIN_LEN},
+    wire::{checksum_ok, set_checksum, Body, Message, Messages, MAX_FIXED, MAX_LEN, MIN_LEN},
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -22,6 +22,14 @@ fuzz_target!(|data: &[u8]| {
         0 => octets.len(),
         total => usize::from(total),
     };
+    // A bundle's messages, the header aside: each as it would be alone, but no CREATE.
+    for message in Messages::new(octets).flatten() {
+        let mut fixed = [0; MAX_FIXED];
+        let len = message.encode(&mut fixed).unwrap();
+        assert_eq!(Message::decode(&fixed, len), Ok((message, len)));
+        assert!(!matches!(message.body, Body::Create { .. }));
+    }
+
     let Ok((message, fixed_len)) = Message::decode(octets, total) else {
         return;
     };

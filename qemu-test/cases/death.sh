@@ -54,7 +54,7 @@ for signal in KILL TERM; do
 done
 
 step "NOTIFYCLS is lost for a while, and then repeated until it is acknowledged"
-drop server1 out "ip protocol 253 @th,384,16 3"
+drop server1 out "ip protocol 253 @th,384,16 {3, 13}"
 py client <<'PY'
 from http_client import *
 
@@ -72,7 +72,7 @@ wait_for 40 tables_empty || {
 [ "$(stat_server 1 close_notices)" -gt "$(stat_server 1 closed)" ] || fail "no NOTIFYCLS was repeated"
 
 step "its acknowledgement is lost"
-drop server1 in "ip protocol 253 @th,384,16 5"
+drop server1 in "ip protocol 253 @th,384,16 {5, 13}"
 fetch /1k >/dev/null
 sleep 0.5
 undrop server1

@@ -46,8 +46,15 @@ for opcode in (*range(CREATE, CONFIRM + 1), LATE):
     ):
         send(target, message(opcode, (7, 8), me, service, server, create=life() if opcode == CREATE else b"", **wrong))
 # PING and LOAD are of another form.
-for opcode in (0, PING, LOAD, SEALED, LATE + 1, 77, 65535):
+for opcode in (0, PING, LOAD, SEALED, BUNDLE, BUNDLE + 1, 77, 65535):
     send(target, message(opcode, (7, 8), me, service, server))
+for n in range(1, 30):
+    # Nothing that is known, and of the wrong length from some number on.
+    notices = bundle(*(message(NOTIFYCLS, (7, k), me, service, server) for k in range(n)))
+    send(target, notices)
+    send(target, finish(notices[:-n]))
+send(target, bundle())
+send(target, bundle(good, good))
 for absurd in (
     dict(mss=0), dict(mss=47), dict(snd_wscale=15), dict(rcv_wscale=255), dict(options=0xFFFF),
     dict(window=0xFFFFFFFF), dict(request_len=0), dict(request_len=0xFFFFFFFF), dict(request_len=len(get) + 1),
@@ -83,7 +90,9 @@ for opcode in CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFI
     for target in switch, server1:
         for handoff in (0, 0), (1, 1), ((1 << 64) - 1, (1 << 64) - 1):
             for source in None, server1, switch, os.environ["SERVER2"], VIP:
-                send(target, message(opcode, handoff, me, service, server, reason=reason), source=source)
+                one = message(opcode, handoff, me, service, server, reason=reason)
+                send(target, one, source=source)
+                send(target, bundle(one, one), source=source)
 # CREATE to the switch, which is no server; and to one for addresses that nobody can have.
 get = request("/1k")
 clock = Clock.asked(Tap(), server)

@@ -47,13 +47,15 @@ for n in range(1500):
     if how == 0:
         data = random_.randbytes(random_.choice((0, 1, 7, 8, 24, 47, 48, 60, 100, 1400)))
     elif how == 1:
-        data = finish(struct.pack("!HHBBH", random_.randrange(14), 0, 1, 0, 0) + random_.randbytes(random_.randrange(120)))
+        data = finish(struct.pack("!HHBBH", random_.randrange(BUNDLE + 2), 0, 1, 0, 0) + random_.randbytes(random_.randrange(120)))
     else:
         handoff = random_.getrandbits(64), random_.getrandbits(64)
         opcode = random_.choice((CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM, LATE))
         server = (random_.choice(targets), random_.choice((80, 81)))
         data = message(opcode, handoff, party(), (os.environ["VIP"], 80), server,
                        reason=random_.randrange(1, 9) if opcode == NOTIFYDROP else 0)
+        if random_.randrange(3) == 0:
+            data = bundle(*[data] * random_.randrange(1, 25))
     try:
         raw.sendto(data, (target, 0))
     except OSError:

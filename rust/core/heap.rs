@@ -17,8 +17,16 @@ pub trait List<T>: Default + DerefMut<Target = [T]> {
     /// Appends `value`.
     fn try_push(&mut self, value: T) -> Result<(), OutOfMemory>;
 
+    /// Appends all of `values`, or nothing.
+    fn try_extend(&mut self, values: &[T]) -> Result<(), OutOfMemory>
+    where
+        T: Copy;
+
     /// Removes the last element and returns it.
     fn pop(&mut self) -> Option<T>;
+
+    /// Removes all elements, and keeps the memory.
+    fn clear(&mut self);
 }
 
 /// Where memory comes from.
@@ -44,7 +52,20 @@ impl<T> List<T> for alloc::vec::Vec<T> {
         Ok(())
     }
 
+    fn try_extend(&mut self, values: &[T]) -> Result<(), OutOfMemory>
+    where
+        T: Copy,
+    {
+        self.try_reserve(values.len()).map_err(|_| OutOfMemory)?;
+        self.extend_from_slice(values);
+        Ok(())
+    }
+
     fn pop(&mut self) -> Option<T> {
         alloc::vec::Vec::pop(self)
+    }
+
+    fn clear(&mut self) {
+        alloc::vec::Vec::clear(self);
     }
 }

@@ -118,6 +118,12 @@ pub enum Method {
 }
 
 impl Method {
+    /// Whether more than a head may be expected of the client: content has no meaning with the others (RFC 9110,
+    /// 9.3.1 and 9.3.2).
+    pub const fn may_have_content(self) -> bool {
+        !matches!(self, Self::Get | Self::Head)
+    }
+
     /// Whether doing it twice has the effect of doing it once (RFC 9110, 9.2.2).
     pub const fn is_idempotent(self) -> bool {
         match self {

@@ -18,7 +18,7 @@
 //! |                   epoch (64 bits, boot of the switch)         |
 //! |                   id (64 bits, within the epoch)              |
 //! +---------------+---------------+-------------------------------+
-//! | family: 4, 6  |    reason     |               0               |
+//! | family: 4, 6  | reason, haste |               0               |
 //! +---------------+---------------+-------------------------------+
 //! |          client port          |         service port          |
 //! +-------------------------------+-------------------------------+
@@ -28,8 +28,8 @@
 //! +---------------------------------------------------------------+
 //! ```
 //!
-//! CREATED goes on with the boot epoch of the server (64 bits, not 0) and its clock (32 bits), LATE with
-//! its clock alone. CREATE goes on:
+//! The octet behind the family is NOTIFYDROP's and FORGET's reason, and CREATE's [`Haste`]. CREATED and LATE go on
+//! with the boot epoch of the server (64 bits, not 0) and its clock (32 bits). CREATE goes on:
 //!
 //! ```text
 //! +---------------------------------------------------------------+
@@ -50,7 +50,8 @@
 //!
 //! A server's clock counts milliseconds from anywhere, and wraps: see [`clock`](crate::clock).
 //!
-//! PING and LOAD, the messages of the load monitor, are about no handoff: [`Monitor`] has theirs.
+//! PING and LOAD, the messages of the load monitor, are about no handoff: [`Monitor`] has theirs. Several messages
+//! may go together in a [`Bundle`].
 //!
 //! The checksum is the Internet checksum (RFC 1071) of the whole message. It finds accidents, not
 //! forgeries: against these a message is [sealed](Seal). Decoding judges the form only: whether an
@@ -74,11 +75,18 @@ use octets::{
     HEADER, //
 };
 
+mod bundle;
 mod error;
 mod monitor;
 mod octets;
 mod seal;
 
+pub use bundle::{
+    Bundle,
+    Messages,
+    Unfit,
+    MAX_BUNDLE, //
+};
 pub use error::{
     DecodeError,
     EncodeError, //
@@ -110,11 +118,8 @@ const COMMON: usize = HEADER + 28;
 /// Length of what CREATE has after the addresses, octets.
 const CREATE_FIXED: usize = 36;
 
-/// Length of what CREATED has after the addresses, octets.
-const CREATED_FIXED: usize = 12;
-
-/// Length of what LATE has after the addresses, octets.
-const LATE_FIXED: usize = 4;
+/// Length of what CREATED and LATE have after the addresses, octets.
+const LIFE_FIXED: usize = 12;
 
 /// The operation code of LATE: those in between are the load monitor's and the seal's.
 const LATE: u16 = 12;
@@ -202,6 +207,49 @@ impl TcpOptions {
     #[inline]
     pub const fn bits(self) -> u16 {
         self.0
+    }
+
+    /// Whether all of `other` is in here.
+    #[inline]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These and, when `condition` holds, `other`.
+    #[inline]
+    #[must_use]
+    pub const fn with(self, other: Self, condition: bool) -> Self {
+        if condition {
+            Self(self.0 | other.0)
+        } else {
+            self
+        }
+    }
+}
+
+/// What the switch is waiting for, and must be told at once; what it is not waiting for, a server may tell a
+/// little later, together with more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Haste(u8);
+
+impl Haste {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// CREATED: the client has more to say, which is held until then.
+    pub const TAKEN: Self = Self(1 << 0);
+    /// NOTIFYCLS: somebody waits for this connection's place.
+    pub const GONE: Self = Self(1 << 1);
+
+    const ALL: u8 = (1 << 2) - 1;
+
+    /// These bits of the field, or `None` when one of them has no meaning.
+    #[inline]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits & !Self::ALL == 0 {
+            Some(Self(bits))
+        } else {
+            None
+        }
     }
 
     /// Whether all of `other` is in here.
@@ -327,6 +375,8 @@ pub enum Body {
         lease_ms: u16,
         /// When that ends, whenever the message comes: by the server's clock.
         deadline_ms: u32,
+        /// What the switch must be told at once.
+        haste: Haste,
         /// Length of the request, which follows the fixed part, octets.
         request_len: u32,
     },
@@ -355,7 +405,9 @@ pub enum Body {
     Confirm,
     /// Server to switch: this CREATE is over, or lasts longer than it may. It was not obeyed.
     Late {
-        /// The server's clock when it sent this, milliseconds.
+        /// As in CREATED.
+        boot: u64,
+        /// As in CREATED.
         clock_ms: u32,
     },
 }
@@ -434,8 +486,7 @@ impl Message {
         };
         let more = match self.body {
             Body::Create { .. } => CREATE_FIXED,
-            Body::Created { .. } => CREATED_FIXED,
-            Body::Late { .. } => LATE_FIXED,
+            Body::Created { .. } | Body::Late { .. } => LIFE_FIXED,
             _ => 0,
         };
         COMMON + addresses + more
@@ -469,7 +520,9 @@ impl Message {
                 })?;
                 *request_len
             }
-            Body::Created { boot: 0, .. } => return Err(EncodeError::Range),
+            Body::Created { boot: 0, .. } | Body::Late { boot: 0, .. } => {
+                return Err(EncodeError::Range)
+            }
             _ => 0,
         };
         let length = usize::try_from(request_len)
@@ -480,6 +533,7 @@ impl Message {
         let reason = match self.body {
             Body::NotifyDrop(reason) => reason as u8,
             Body::Forget { reset } => u8::from(reset),
+            Body::Create { haste, .. } => haste.0,
             _ => 0,
         };
 
@@ -502,6 +556,7 @@ impl Message {
                 lease_ms,
                 deadline_ms,
                 request_len,
+                haste: _,
             } => {
                 w.put(state.isn_client.to_be_bytes())?;
                 w.put(state.isn_switch.to_be_bytes())?;
@@ -515,11 +570,10 @@ impl Message {
                 w.put(deadline_ms.to_be_bytes())?;
                 w.put(request_len.to_be_bytes())?;
             }
-            Body::Created { boot, clock_ms } => {
+            Body::Created { boot, clock_ms } | Body::Late { boot, clock_ms } => {
                 w.put(boot.to_be_bytes())?;
                 w.put(clock_ms.to_be_bytes())?;
             }
-            Body::Late { clock_ms } => w.put(clock_ms.to_be_bytes())?,
             _ => {}
         }
         Ok(fixed_len)
@@ -567,6 +621,7 @@ impl Message {
                 },
                 lease_ms: r.u16()?,
                 deadline_ms: r.u32()?,
+                haste: Haste::from_bits(reason).ok_or(DecodeError::Reason)?,
                 request_len: r.u32()?,
             },
             2 => Body::Created {
@@ -585,7 +640,10 @@ impl Message {
             },
             7 => Body::Forgotten,
             8 => Body::Confirm,
-            LATE => Body::Late { clock_ms: r.u32()? },
+            LATE => Body::Late {
+                boot: r.u64()?,
+                clock_ms: r.u32()?,
+            },
             _ => return Err(DecodeError::Opcode),
         };
         let message = Self {
@@ -597,7 +655,11 @@ impl Message {
         if reserved != 0 {
             return Err(DecodeError::Reserved);
         }
-        if reason != 0 && !matches!(body, Body::NotifyDrop(_) | Body::Forget { .. }) {
+        let has_reason = matches!(
+            body,
+            Body::NotifyDrop(_) | Body::Forget { .. } | Body::Create { .. }
+        );
+        if reason != 0 && !has_reason {
             return Err(DecodeError::Reason);
         }
         if client_port == 0 || service_port == 0 || server_port == 0 {
@@ -618,7 +680,9 @@ impl Message {
                     return Err(DecodeError::RequestLen);
                 }
             }
-            Body::Created { boot: 0, .. } => return Err(DecodeError::Range),
+            Body::Created { boot: 0, .. } | Body::Late { boot: 0, .. } => {
+                return Err(DecodeError::Range)
+            }
             _ if rest != 0 => return Err(DecodeError::Length),
             _ => {}
         }
@@ -626,17 +690,20 @@ impl Message {
     }
 }
 
-/// A message of either kind.
+/// What a datagram says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// About a handoff.
+    /// A message about a handoff.
     Handoff(Message),
-    /// Of the load monitor.
+    /// One of the load monitor.
     Monitor(Monitor),
+    /// Several messages about handoffs: [`Messages`].
+    Bundle,
 }
 
 impl Packet {
-    /// Reads a message of `total_len` octets, and returns it with the length of its fixed part.
+    /// Reads a datagram of `total_len` octets, and returns what it says with the length of its fixed part. Of a
+    /// bundle that is the header, and what follows has not been looked at.
     ///
     /// As [`Message::decode`] and [`Monitor::decode`]; the operation code says which.
     #[inline]
@@ -647,6 +714,9 @@ impl Packet {
         {
             Some(monitor::PING | monitor::LOAD) => Monitor::decode(fixed, total_len)
                 .map(|(message, len)| (Self::Monitor(message), len)),
+            Some(bundle::BUNDLE) => {
+                bundle::check_bundle(fixed, total_len).map(|len| (Self::Bundle, len))
+            }
             _ => Message::decode(fixed, total_len)
                 .map(|(message, len)| (Self::Handoff(message), len)),
         }
@@ -663,11 +733,15 @@ pub enum Side {
 }
 
 impl Side {
-    /// Whether a message that begins with these octets is for this side; `None` if its operation code
-    /// is not known.
+    /// Whether a message that begins with these octets is for this side, or the first of a bundle; `None` if its
+    /// operation code is not known.
     #[inline]
     pub fn hears(self, message: &[u8]) -> Option<bool> {
-        let opcode = u16::from_be_bytes(*message.first_chunk()?);
+        let opcode = |message: &[u8]| message.first_chunk().map(|code| u16::from_be_bytes(*code));
+        let opcode = match opcode(message)? {
+            bundle::BUNDLE => opcode(bundle::first_of(message)?)?,
+            other => other,
+        };
         let hears = match opcode {
             // CREATE, CLSACK, FORGET, CONFIRM.
             1 | 5 | 6 | 8 | monitor::PING => Self::Server,

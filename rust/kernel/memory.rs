@@ -71,8 +71,20 @@ macro_rules! list {
                 self.0.push(value, $flags).map_err(|_| OutOfMemory)
             }
 
+            fn try_extend(&mut self, values: &[T]) -> Result<(), OutOfMemory>
+            where
+                T: Copy,
+            {
+                let extended = self.0.extend_from_slice(values, $flags);
+                extended.map_err(|_| OutOfMemory)
+            }
+
             fn pop(&mut self) -> Option<T> {
                 self.0.pop()
+            }
+
+            fn clear(&mut self) {
+                self.0.truncate(0);
             }
         }
     };

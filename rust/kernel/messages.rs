@@ -22,6 +22,7 @@ use thop_core::{
         DecodeError,
         EncodeError,
         Message,
+        Messages,
         Monitor,
         Packet,
         Seal,
@@ -47,6 +48,10 @@ use crate::{
     skb::SkBuff, //
 };
 
+mod outbox;
+
+pub use outbox::Outbox;
+
 /// The longest request that fits an IP datagram with its CREATE, octets.
 pub const MAX_REQUEST: usize = u16::MAX as usize - 60 - SEAL_LEN - MAX_FIXED;
 
@@ -63,6 +68,8 @@ pub enum Incoming {
     },
     /// About a handoff.
     Handoff(Received),
+    /// Several, about handoffs.
+    Bundle(Bundled),
     /// Of the load monitor.
     Monitor {
         /// The message.
@@ -84,6 +91,38 @@ pub struct Received {
     pub to: Ipv4Addr,
     /// Where in the packet the octets behind the fixed part begin.
     pub payload_at: usize,
+}
+
+/// A bundle of messages as it came.
+pub struct Bundled {
+    /// Who sent it.
+    pub from: Ipv4Addr,
+    /// The address it was sent to.
+    pub to: Ipv4Addr,
+    /// Where in the packet the first message begins.
+    at: usize,
+}
+
+impl Bundled {
+    /// The messages in the packet that it came in. After one that is not well formed there are no more.
+    pub fn messages<'a>(
+        &self,
+        packet: &'a mut SkBuff,
+    ) -> impl Iterator<Item = Result<Received, Malformed>> + 'a {
+        let &Self { from, to, at } = self;
+        let len = packet.len() as usize;
+        let octets = packet.pull(len).and_then(|octets| octets.get(at..len));
+        // Without memory the packet is as good as lost.
+        Messages::new(octets.unwrap_or(&[])).map(move |message| match message {
+            Ok(message) => Ok(Received {
+                message,
+                from,
+                to,
+                payload_at: len,
+            }),
+            Err(error) => Err(Malformed::Decode(error)),
+        })
+    }
 }
 
 /// Why a packet of THOP's protocol is no message.
@@ -237,6 +276,7 @@ impl Channel {
                 payload_at,
             }),
             (Packet::Monitor(message), _) => Incoming::Monitor { message, from, to },
+            (Packet::Bundle, at) => Incoming::Bundle(Bundled { from, to, at }),
         })
     }
 

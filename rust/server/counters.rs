@@ -25,7 +25,7 @@ thop_kernel::counted_events! {
     CloseAcks = "close_acks",
     /// Nobody acknowledged NOTIFYCLS.
     CloseUnheard = "close_unheard",
-    /// CREATED was sent again, as nothing had confirmed the handoff.
+    /// CREATED was sent by the clock, as nothing had confirmed the handoff yet.
     Asked = "asked_to_confirm",
     /// A segment of a server was not sent, as the lease was over or the handoff taken back.
     Silenced = "silenced",

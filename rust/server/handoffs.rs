@@ -9,6 +9,7 @@ use thop_core::{
     hash::Hasher,
     wire::{
         Handoff,
+        Haste,
         Message,
         Parties, //
     },
@@ -68,6 +69,8 @@ pub(crate) struct Handed {
     /// The switch it came from.
     pub(crate) switch: Ipv4Addr,
     pub(crate) phase: Phase,
+    /// What the switch must be told at once.
+    pub(crate) haste: Haste,
     /// Until when it may stay unconfirmed, milliseconds since boot.
     pub(crate) lease_ms: u64,
     /// The client has sent FIN or RST.

@@ -9,11 +9,13 @@
 //!
 //! CREATE is answered by CREATED or NOTIFYDROP. All messages name their handoff and may come any
 //! number of times. A handoff is *confirmed* by the first segment that the switch forwards, or by
-//! CONFIRM; until then CREATED is repeated. From the end of its lease on, an unconfirmed socket may
+//! CONFIRM; until then CREATED is repeated. If the switch is in no haste, CREATED is not even sent before that might have
+//! come: a client that acknowledges the response shows both sides that the handoff has succeeded. From the end of its lease on, an unconfirmed socket may
 //! not speak: the switch may have given the request to another server, when it has heard nothing.
 //! That is judged for each segment as it is sent, so that no late timer can break it. The switch
 //! says which it is: CONFIRM lets the socket go on, FORGET lets it vanish; so does long silence.
-//! When the socket dies, NOTIFYCLS is repeated until it is acknowledged.
+//! When the socket dies, NOTIFYCLS is repeated until it is acknowledged. If the switch is in no haste, it waits for
+//! others to go with.
 //!
 //! # Locks
 //!
@@ -48,6 +50,7 @@ use thop_core::{
         Body,
         DropReason,
         Handoff,
+        Haste,
         Message,
         Side,
         TcpOptions,
@@ -84,6 +87,7 @@ use thop_kernel::{
         ipv4,
         Channel,
         Incoming,
+        Outbox,
         Received,
         Refused, //
     },
@@ -111,6 +115,11 @@ use crate::{
 
 /// How long after CREATED, and then how often, a handoff is looked at that nothing has confirmed.
 const ASK_MS: u64 = 200;
+/// How long after CREATE that is done first if the switch is in no haste: time for most servers to answer
+/// and for their clients to acknowledge, and early enough for a CREATED before the switch repeats CREATE, after 100 ms.
+const ANSWER_MS: u64 = 40;
+/// For how long NOTIFYCLS waits for others if the switch is in no haste.
+const GATHER_MS: u64 = 10;
 /// How often it is looked at when its lease is over.
 const ASK_LATE_MS: u64 = 1_000;
 /// For how long after its lease an unconfirmed handoff is kept, silent.
@@ -204,16 +213,15 @@ impl Server {
         self.statistics.count(counter);
     }
 
-    fn send(&self, message: &Message, from: Ipv4Addr, to: Ipv4Addr) {
-        if self.channel.send(message, from, to).is_err() {
+    fn sent(&self, result: Result) {
+        if result.is_err() {
             self.count(Counter::SendErrors);
         }
     }
 
-    /// Sends a message about a handoff to its switch.
-    fn tell(&self, message: &Message, switch: Ipv4Addr) {
-        let from = ipv4(message.parties.server.ip).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        self.send(message, from, switch);
+    /// Tells a switch of a handoff, together with what else it is told now.
+    fn tell(&self, message: &Message, switch: Ipv4Addr, outbox: &mut Outbox<'_>) {
+        self.sent(outbox.push(message, address_of(message), switch));
     }
 
     /// Lets the worker look at a handoff later.
@@ -239,6 +247,7 @@ impl Server {
         packet: Packet<'_>,
         received: &Received,
         state: &TcpState,
+        haste: Haste,
         lease_ms: Option<u16>,
     ) -> Verdict {
         /// What is known of the client's port.
@@ -313,8 +322,8 @@ impl Server {
             // The switch may have given the request to another by now. It is told the time: it may not have
             // known it.
             self.count(Counter::CreatesOverdue);
-            let clock_ms = self.clock_ms();
-            self.reply(received, Body::Late { clock_ms });
+            let (boot, clock_ms) = (self.boot, self.clock_ms());
+            self.reply(received, Body::Late { boot, clock_ms });
             return packet.drop();
         };
         let now = now_ms();
@@ -323,6 +332,7 @@ impl Server {
             parties: message.parties,
             switch: received.from,
             phase: Phase::Adopting,
+            haste,
             lease_ms: now + u64::from(lease_ms),
             closed: state.options.contains(TcpOptions::FIN),
             notices: 0,
@@ -352,7 +362,7 @@ impl Server {
             },
         );
         match taken {
-            Ok(taken) => self.adopted(received, &key, taken),
+            Ok(taken) => self.adopted(received, &key, haste, taken),
             Err(reason) => {
                 self.handoffs
                     .remove_if(&key, |handed| handed.handoff == message.handoff);
@@ -362,7 +372,7 @@ impl Server {
         verdict
     }
 
-    fn adopted(&self, received: &Received, key: &FlowKey, taken: Taken) {
+    fn adopted(&self, received: &Received, key: &FlowKey, haste: Haste, taken: Taken) {
         let socket = match taken {
             Taken::Alive(socket) => Some(socket),
             Taken::Gone => None,
@@ -383,8 +393,12 @@ impl Server {
         });
         if alive == Some(true) {
             self.count(Counter::Adopted);
-            self.reply(received, self.created());
-            self.look_in(*key, ASK_MS);
+            if haste.contains(Haste::TAKEN) {
+                self.reply(received, self.created());
+                self.look_in(*key, ASK_MS);
+            } else {
+                self.look_in(*key, ANSWER_MS);
+            }
         } else {
             self.count(Counter::AdoptedGone);
             self.reply(received, Body::NotifyClose);
@@ -418,7 +432,24 @@ impl Server {
     }
 
     fn reply(&self, received: &Received, body: Body) {
-        self.send(&received.message.reply(body), received.to, received.from);
+        let answer = received.message.reply(body);
+        self.sent(self.channel.send(&answer, received.to, received.from));
+    }
+
+    /// A message that is no CREATE.
+    fn on_message(&self, received: &Received) {
+        match received.message.body {
+            Body::Forget { reset } => self.on_forget(received, reset),
+            Body::Confirm => self.on_confirm(received),
+            Body::CloseAck => self.on_close_ack(received),
+            // A bundle has no CREATE, and the channel does not give what is for the other side.
+            Body::Create { .. }
+            | Body::Created { .. }
+            | Body::NotifyClose
+            | Body::NotifyDrop(_)
+            | Body::Forgotten
+            | Body::Late { .. } => {}
+        }
     }
 
     fn on_forget(&self, received: &Received, reset: bool) {
@@ -457,6 +488,7 @@ impl Server {
                         parties: message.parties,
                         switch: received.from,
                         phase: Phase::TAKEN_BACK,
+                        haste: Haste::NONE,
                         lease_ms: now,
                         closed: false,
                         notices: 0,
@@ -582,18 +614,21 @@ impl Server {
 
     /// Looks at the handoffs that are due. Returns when the next one is.
     fn look(&self) -> Option<u64> {
-        loop {
+        let mut outbox = Outbox::new(&self.channel);
+        let next = loop {
             let now = now_ms();
             let mut agenda = self.agenda.lock();
             let Some(key) = agenda.deadlines.pop_due(now) else {
-                return agenda.deadlines.next().map(|due| due.saturating_sub(now));
+                break agenda.deadlines.next().map(|due| due.saturating_sub(now));
             };
             drop(agenda);
-            self.look_at(&key, now);
-        }
+            self.look_at(&key, now, &mut outbox);
+        };
+        self.sent(outbox.send());
+        next
     }
 
-    fn look_at(&self, key: &FlowKey, now: u64) {
+    fn look_at(&self, key: &FlowKey, now: u64, outbox: &mut Outbox<'_>) {
         enum Act {
             Ask(Message, Ipv4Addr, bool),
             End(SocketId),
@@ -639,7 +674,7 @@ impl Server {
             None => {}
             Some(Act::Ask(message, switch, late)) => {
                 self.count(Counter::Asked);
-                self.tell(&message, switch);
+                self.tell(&message, switch, outbox);
                 self.look_in(*key, if late { ASK_LATE_MS } else { ASK_MS });
             }
             Some(Act::End(socket)) => {
@@ -648,8 +683,8 @@ impl Server {
             }
             Some(Act::Notice(message, switch, notices)) => {
                 self.count(Counter::CloseNotices);
-                self.tell(&message, switch);
-                self.look_in(*key, NOTICE_MS << notices.min(5));
+                self.tell(&message, switch, outbox);
+                self.look_in(*key, NOTICE_MS << (notices - 1).min(5));
             }
             Some(Act::GiveUp) => self.count(Counter::CloseUnheard),
         }
@@ -666,6 +701,11 @@ impl Server {
             pr_warn!("{warning}\n");
         }
     }
+}
+
+/// The server's address in a connection.
+fn address_of(message: &Message) -> Ipv4Addr {
+    ipv4(message.parties.server.ip).unwrap_or(Ipv4Addr::UNSPECIFIED)
 }
 
 impl Adopter for Server {
@@ -687,16 +727,27 @@ impl Adopter for Server {
                     let adopting = handed.phase == Phase::Adopting;
                     handed.enter(Phase::DIED, &self.live);
                     handed.seen_ms = now;
-                    handed.notices = 1;
-                    (!adopting).then(|| (handed.message(Body::NotifyClose), handed.switch))
+                    if adopting {
+                        return None;
+                    }
+                    Some(handed.haste.contains(Haste::GONE).then(|| {
+                        handed.notices = 1;
+                        (handed.message(Body::NotifyClose), handed.switch)
+                    }))
                 }
             }
         });
         self.count(Counter::Closed);
-        if let Some((message, switch)) = notice.flatten() {
-            self.count(Counter::CloseNotices);
-            self.tell(&message, switch);
-            self.look_in(*key, NOTICE_MS);
+        match notice.flatten() {
+            None => {}
+            // With what else there is to say soon.
+            Some(None) => self.look_in(*key, GATHER_MS),
+            Some(Some((message, switch))) => {
+                self.count(Counter::CloseNotices);
+                let from = address_of(&message);
+                self.sent(self.channel.send(&message, from, switch));
+                self.look_in(*key, NOTICE_MS);
+            }
         }
     }
 }
@@ -793,6 +844,15 @@ impl Instance for Server {
         }
         let received = match self.channel.receive(packet.skb()) {
             Ok(Incoming::Handoff(received)) => received,
+            Ok(Incoming::Bundle(bundle)) => {
+                for received in bundle.messages(packet.skb()) {
+                    match received {
+                        Ok(received) => self.on_message(&received),
+                        Err(how) => self.statistics.malformed(how),
+                    }
+                }
+                return packet.drop();
+            }
             Ok(Incoming::Monitor { message, from, to }) => {
                 return self.on_monitor(packet, &message, from, to);
             }
@@ -815,28 +875,21 @@ impl Instance for Server {
                 return packet.drop();
             }
         };
-        match received.message.body {
-            Body::Create {
-                state,
-                lease_ms,
-                deadline_ms,
-                ..
-            } => {
-                if ipv4(received.message.parties.server.ip) == Some(received.to) {
-                    let lease_ms = remaining(deadline_ms, self.clock_ms(), lease_ms);
-                    return self.on_create(packet, &received, &state, lease_ms);
-                }
-                self.count(Counter::Foreign);
+        if let Body::Create {
+            state,
+            lease_ms,
+            deadline_ms,
+            haste,
+            ..
+        } = received.message.body
+        {
+            if ipv4(received.message.parties.server.ip) == Some(received.to) {
+                let lease_ms = remaining(deadline_ms, self.clock_ms(), lease_ms);
+                return self.on_create(packet, &received, &state, haste, lease_ms);
             }
-            Body::Forget { reset } => self.on_forget(&received, reset),
-            Body::Confirm => self.on_confirm(&received),
-            Body::CloseAck => self.on_close_ack(&received),
-            // The channel does not give what is for the other side.
-            Body::Created { .. }
-            | Body::NotifyClose
-            | Body::NotifyDrop(_)
-            | Body::Forgotten
-            | Body::Late { .. } => {}
+            self.count(Counter::Foreign);
+        } else {
+            self.on_message(&received);
         }
         packet.drop()
     }
@@ -873,6 +926,7 @@ impl Instance for Server {
         // Without this module the clients' segments would not reach these sockets any more.
         self.sockets.release_all(|socket| socket.abort());
         // The switches shall not wait for what cannot come.
+        let mut outbox = Outbox::new(&self.channel);
         self.handoffs.sweep_all(
             |_| true,
             |handed| {
@@ -883,9 +937,14 @@ impl Instance for Server {
                         ..
                     }
                 ) {
-                    self.tell(&handed.message(Body::NotifyClose), handed.switch);
+                    self.tell(
+                        &handed.message(Body::NotifyClose),
+                        handed.switch,
+                        &mut outbox,
+                    );
                 }
             },
         );
+        self.sent(outbox.send());
     }
 }

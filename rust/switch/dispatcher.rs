@@ -36,6 +36,8 @@ use thop_core::{
         DECODE_ERROR, //
     },
     wire::{
+        self,
+        Haste,
         TcpOptions,
         TcpState,
         MIN_MSS, //
@@ -120,6 +122,16 @@ impl Message<'_> {
             Self::Http2 => Speaks::Http2,
             Self::Tls(_) => Speaks::Tls,
         }
+    }
+
+    /// What the switch must know at once of whoever takes it over.
+    fn haste(&self) -> Haste {
+        let more = match self {
+            Self::Http(head) => head.method.may_have_content(),
+            // A client need not wait for an answer before it goes on.
+            Self::Http2 | Self::Tls(_) => true,
+        };
+        Haste::NONE.with(Haste::TAKEN, more)
     }
 
     /// Whether it may be given to a second server, when the first has been silent.
@@ -279,7 +291,6 @@ impl Service {
             service: snapshot.service,
         };
         let state = state_of(snapshot, stream.is_closed());
-        let parties = server.parties(&key);
         let mut flow = Flow::new(now as u32);
         if stream.is_closed() {
             // The FIN is part of what is handed over.
@@ -303,8 +314,14 @@ impl Service {
         };
 
         let request_len = stream.len();
+        let haste = message.haste();
         let lease = server.lease(now + LEASE_MS, now);
-        let create = switch.create_message(state, request_len, &parties, id, lease);
+        connection.life = lease.life;
+        let create = wire::Message {
+            handoff: switch.handoff(id),
+            parties: server.parties(&key),
+            body: lease.create(state, request_len, server.haste(haste)),
+        };
         let prepared = Create::new(&create, request_len as usize, |packet, at| {
             stream.copy_to(packet, at)
         });
@@ -333,6 +350,7 @@ impl Service {
             request_len,
             pool,
             class,
+            haste,
             speaks,
             tried: KVec::new(),
             stage: Stage::Answer(0),

@@ -35,6 +35,7 @@ use thop_core::{
     hash::Hasher,
     policy::Class,
     wire::{
+        Haste,
         Message,
         Parties,
         TcpState, //
@@ -81,7 +82,7 @@ pub(crate) struct Connection {
     /// The first sequence number that the server sends.
     pub(crate) handoff_ack: u32,
     pub(crate) flow: Flow,
-    /// The server's life in which it took the connection: see [`Server::life()`].
+    /// The server's life in which it took the connection, or is offered it: see [`Server::life()`].
     pub(crate) life: u32,
     /// Whether it counts among the server's connections.
     pub(crate) counted: bool,
@@ -108,6 +109,8 @@ pub(crate) struct Pending {
     pub(crate) pool: Arc<Pool>,
     /// What the request means to the pool's policy.
     pub(crate) class: Class,
+    /// What must be known at once, whoever the server is.
+    pub(crate) haste: Haste,
     /// What the client speaks.
     pub(crate) speaks: Speaks,
     /// Who has refused or been silent.
@@ -137,11 +140,8 @@ impl Connection {
         self.server.parties(&self.key)
     }
 
-    /// The server has the connection, in the life it is in now.
+    /// The server has the connection.
     pub(crate) fn complete(&mut self) -> Completed {
-        if self.pending.is_some() {
-            self.life = self.server.life();
-        }
         Completed {
             server: self.server.clone(),
             pending: self.pending.take(),

@@ -204,12 +204,12 @@ impl Switch {
             return self.count(Counter::Foreign);
         };
         let checks = server.pool.roster.read(&guard).checks;
-        let Some(changed) = server.on_load(load, &checks, now_ms()) else {
+        let Some((changed, began_anew)) = server.on_load(load, &checks, now_ms()) else {
             // Old, or a duplicate.
             return;
         };
         self.count(Counter::Loads);
-        if server.booted(load.boot).1 {
+        if began_anew {
             self.began_anew();
         }
         if changed {

@@ -11,9 +11,11 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
             Full,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         Arc, //
     },
@@ -31,8 +33,11 @@ use thop_core::{
         State, //
     },
     wire::{
+        Body,
+        Haste,
         Load,
-        Parties, //
+        Parties,
+        TcpState, //
     },
 };
 use thop_kernel::{
@@ -92,9 +97,7 @@ pub(crate) struct Server {
     #[pin]
     health: SpinLockBh<Health>,
 
-    /// Which of its lives this is, as far as this switch has noticed.
-    life: Atomic<u32>,
-    /// The boot epochs of this life and the one before; 0 is none.
+    /// The boot epochs of the life it is in, as far as this switch has noticed, and the one before; 0 is none.
     boots: [Atomic<u64>; 2],
     /// The last PING, and the last that was answered.
     pub(crate) asked: Atomic<u32>,
@@ -114,6 +117,21 @@ pub(crate) struct Lease {
     pub(crate) ms: u16,
     /// Until its clock shows this.
     pub(crate) deadline_ms: u32,
+    /// In which of its lives that is: it has another clock in any other.
+    pub(crate) life: u32,
+}
+
+impl Lease {
+    /// What CREATE says with this lease.
+    pub(crate) fn create(self, state: TcpState, request_len: u32, haste: Haste) -> Body {
+        Body::Create {
+            state,
+            lease_ms: self.ms,
+            deadline_ms: self.deadline_ms,
+            haste,
+            request_len,
+        }
+    }
 }
 
 /// A server's own account of its load.
@@ -176,7 +194,6 @@ impl Server {
                 reachable: Atomic::new(true),
                 worth_a_try: Atomic::new(false),
                 health <- SpinLockBh::new(health),
-                life: Atomic::new(0),
                 boots: [Atomic::new(0), Atomic::new(0)],
                 asked: Atomic::new(0),
                 answered: Atomic::new(0),
@@ -233,6 +250,12 @@ impl Server {
         }
     }
 
+    /// What must be known of its connections at once, besides `haste`: when one is over, if there may be only so
+    /// many of them.
+    pub(crate) fn haste(&self, haste: Haste) -> Haste {
+        haste.with(Haste::GONE, self.max.load(Relaxed) != 0)
+    }
+
     /// Counts a connection, unless it has as many as it may.
     pub(crate) fn reserve(&self) -> bool {
         let before = self.connections.fetch_add(1, Relaxed).max(0) as u32;
@@ -273,49 +296,51 @@ impl Server {
     /// Which life it is in. A connection that was handed to another is lost.
     #[inline]
     pub(crate) fn life(&self) -> u32 {
-        self.life.load(Relaxed)
+        life_of(self.boots[0].load(Relaxed))
     }
 
-    /// A boot epoch was seen in a message. Returns the life it belongs to, and whether that has just
-    /// begun after another.
-    pub(crate) fn booted(&self, boot: u64) -> (u32, bool) {
+    /// It has told its boot epoch and, at the same time, what its clock showed. Returns which life of its that is, and
+    /// whether it has just been noticed that this has begun after another.
+    pub(crate) fn told(&self, boot: u64, clock_ms: u32, now_ms: u64) -> (u32, bool) {
+        let began_anew = self.booted(boot);
+        let life = life_of(boot);
+        // A message of an earlier life, which was long under way, has another clock.
+        if life == self.life() {
+            self.clock
+                .store(Reading::new(clock_ms, now_ms).to_bits(), Release);
+        }
+        (life, began_anew)
+    }
+
+    /// A boot epoch was seen in a message. Returns whether it is a new one, after another.
+    fn booted(&self, boot: u64) -> bool {
         let [current, previous] = &self.boots;
         let known = current.load(Relaxed);
-        if boot == known {
-            return (self.life(), false);
+        if boot == known || boot == previous.load(Relaxed) {
+            return false;
         }
-        if boot == previous.load(Relaxed) {
-            // A message that was under way when the server began anew.
-            return (self.life().wrapping_sub(1), false);
-        }
-        if current.cmpxchg(known, boot, Full).is_err() {
-            // Another CPU has seen it, too.
-            return (self.life(), false);
-        }
-        if known == 0 {
-            return (self.life(), false);
-        }
+        // Before it is not the current one any more: what it has said, and is still under way, is known for what it is.
         previous.store(known, Relaxed);
+        // If that fails another CPU has seen it, too.
+        if current.cmpxchg(known, boot, Full).is_err() || known == 0 {
+            return false;
+        }
         self.report.elsewhere.store(0, Relaxed);
-        (self.life.fetch_add(1, Full).wrapping_add(1), true)
+        true
     }
 
     // --- its clock (any context) ----------------------------------------------------------------
 
-    /// It has just told what its clock shows.
-    pub(crate) fn told_clock(&self, clock_ms: u32, now_ms: u64) {
-        self.clock
-            .store(Reading::new(clock_ms, now_ms).to_bits(), Relaxed);
-    }
-
     /// The lease of a CREATE that is sent now and shall end at `end_ms`: how long it is, and when that
     /// is by the server's clock. It has no length when it is over, or the clock is not known.
     pub(crate) fn lease(&self, end_ms: u64, now_ms: u64) -> Lease {
-        let reading = Reading::from_bits(self.clock.load(Relaxed));
+        // A life is entered before its clock is, so that it is never older than the clock.
+        let reading = Reading::from_bits(self.clock.load(Acquire));
         match reading.at_least(end_ms) {
             Some(deadline_ms) => Lease {
                 ms: end_ms.saturating_sub(now_ms).try_into().unwrap_or(u16::MAX),
                 deadline_ms,
+                life: self.life(),
             },
             None => Lease::default(),
         }
@@ -371,8 +396,14 @@ impl Server {
         }
     }
 
-    /// It has answered a PING. Returns whether its state has changed; `None` if it is an old answer.
-    pub(crate) fn on_load(&self, load: &Load, checks: &Checks, now_ms: u64) -> Option<bool> {
+    /// It has answered a PING. Returns whether its state has changed, and whether it has begun anew; `None` if it is
+    /// an old answer.
+    pub(crate) fn on_load(
+        &self,
+        load: &Load,
+        checks: &Checks,
+        now_ms: u64,
+    ) -> Option<(bool, bool)> {
         let sequence = load.ping.sequence as u32;
         let last = self.answered.load(Relaxed);
         // Newer than the last answer, and no newer than the last question.
@@ -381,7 +412,7 @@ impl Server {
         if !newer || !asked || self.answered.cmpxchg(last, sequence, Full).is_err() {
             return None;
         }
-        self.told_clock(load.clock_ms, now_ms);
+        let (_, began_anew) = self.told(load.boot, load.clock_ms, now_ms);
         let report = &self.report;
         let own = self.connections.load(Relaxed).max(0) as u32;
         report
@@ -393,6 +424,13 @@ impl Server {
         report.drops.store(load.drops, Relaxed);
         // As `sk_acceptq_is_full()` has it.
         let full = load.queue > load.queue_limit;
-        Some(self.with_health(|health| health.answered(load.listening, full, checks, now_ms)))
+        let changed =
+            self.with_health(|health| health.answered(load.listening, full, checks, now_ms));
+        Some((changed, began_anew))
     }
+}
+
+/// A life of a server by its boot epoch, which is random: enough of it to tell it from the one before.
+fn life_of(boot: u64) -> u32 {
+    boot as u32
 }

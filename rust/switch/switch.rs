@@ -53,10 +53,8 @@ use thop_core::{
         Handoff,
         Message,
         Monitor,
-        Parties,
         Side,
-        TcpOptions,
-        TcpState, //
+        TcpOptions, //
     },
 };
 use thop_kernel::{
@@ -73,6 +71,7 @@ use thop_kernel::{
         ipv4,
         Channel,
         Incoming,
+        Outbox,
         Received,
         Refused, //
     },
@@ -109,10 +108,7 @@ use crate::{
         REPEAT_MS, //
     },
     pool::Choice,
-    server::{
-        Lease,
-        Server, //
-    },
+    server::Server,
 };
 
 /// How many locks the deadlines of handoffs are spread over.
@@ -268,45 +264,26 @@ impl Switch {
     }
 
     /// The CREATE of a pending handoff as it is to be sent now.
-    pub(crate) fn create(
-        &self,
-        pending: &Pending,
-        key: &FlowKey,
-        server: &Server,
-        id: u64,
-        now: u64,
-    ) -> Result<SkBuff> {
+    fn create(&self, connection: &mut Connection, now: u64) -> Result<SkBuff> {
+        let server = &connection.server;
+        let pending = connection.pending.as_mut().ok_or(EINVAL)?;
         let mut state = pending.state;
         // Another server may have acknowledged the request meanwhile, by a clock that went on.
         if state.options.contains(TcpOptions::TIMESTAMP) {
             let late = pending.offered_ms.saturating_sub(pending.taken_ms);
             state.ts_last = state.ts_last.wrapping_add(late as u32);
         }
-        let parties = server.parties(key);
+        let parties = server.parties(&connection.key);
         let lease = server.lease(pending.offered_ms + LEASE_MS, now);
-        let message = self.create_message(state, pending.request_len, &parties, id, lease);
-        pending.create.packet(&message)
-    }
-
-    /// A CREATE.
-    pub(crate) fn create_message(
-        &self,
-        state: TcpState,
-        request_len: u32,
-        parties: &Parties,
-        id: u64,
-        lease: Lease,
-    ) -> Message {
-        Message {
-            handoff: self.handoff(id),
-            parties: *parties,
-            body: Body::Create {
-                state,
-                lease_ms: lease.ms,
-                deadline_ms: lease.deadline_ms,
-                request_len,
-            },
+        if lease.ms != 0 {
+            connection.life = lease.life;
         }
+        let message = Message {
+            handoff: self.handoff(connection.id),
+            parties,
+            body: lease.create(state, pending.request_len, server.haste(pending.haste)),
+        };
+        pending.create.packet(&message)
     }
 
     /// Asks the client what it has heard, by a segment that lies before what it expects.
@@ -410,7 +387,7 @@ impl Switch {
             pending.stage = Stage::Answer(0);
             pending.told_clock = false;
             pending.offered_ms = now;
-            match self.create(pending, key, &server, connection.id, now) {
+            match self.create(connection, now) {
                 Ok(packet) => Some(Next::Offer(packet, server, connection.id)),
                 Err(_) => Some(Next::Answer(503)),
             }
@@ -490,55 +467,73 @@ impl Switch {
         if !self.channel.is_message(packet.skb()) {
             return packet.accept();
         }
-        let received = match self.channel.receive(packet.skb()) {
-            Ok(Incoming::Handoff(received)) => received,
+        let mut answers = Outbox::new(&self.channel);
+        match self.channel.receive(packet.skb()) {
+            Ok(Incoming::Handoff(received)) => self.on_message(&received, &mut answers),
+            Ok(Incoming::Bundle(bundle)) => {
+                for received in bundle.messages(packet.skb()) {
+                    match received {
+                        Ok(received) => self.on_message(&received, &mut answers),
+                        Err(how) => self.statistics.malformed(how),
+                    }
+                }
+            }
             Ok(Incoming::Monitor { message, from, .. }) => {
                 // The channel does not give what is for the other side.
                 if let Monitor::Load(load) = message {
                     self.on_load(&load, from);
                 }
-                return packet.drop();
             }
-            Ok(Incoming::Epoch { from }) => {
-                self.on_epoch(from);
-                return packet.drop();
-            }
+            Ok(Incoming::Epoch { from }) => self.on_epoch(from),
             // A server may live in the same namespace.
             Err(Refused::Foreign) => {
                 self.count(Counter::Foreign);
                 return packet.accept();
             }
-            Err(Refused::Malformed(how)) => {
-                self.statistics.malformed(how);
-                return packet.drop();
-            }
-            Err(Refused::Denied(why)) => {
-                self.statistics.denied(why);
-                return packet.drop();
-            }
-        };
+            Err(Refused::Malformed(how)) => self.statistics.malformed(how),
+            Err(Refused::Denied(why)) => self.statistics.denied(why),
+        }
+        if answers.send().is_err() {
+            self.count(Counter::SendErrors);
+        }
+        packet.drop()
+    }
+
+    fn on_message(&self, received: &Received, answers: &mut Outbox<'_>) {
         match received.message.body {
             // As above.
             Body::Create { .. } | Body::CloseAck | Body::Forget { .. } | Body::Confirm => {}
             _ if ipv4(received.message.parties.server.ip) != Some(received.from) => {
                 self.count(Counter::Foreign);
             }
-            Body::Created { boot, clock_ms } => self.on_created(&received, boot, clock_ms),
-            Body::Late { clock_ms } => self.on_late(&received, clock_ms),
-            Body::NotifyClose => self.on_notify_close(&received),
+            Body::Created { boot, clock_ms } => {
+                self.on_created(received, boot, clock_ms, answers);
+            }
+            Body::Late { boot, clock_ms } => self.on_late(received, boot, clock_ms),
+            Body::NotifyClose => self.on_notify_close(received, answers),
             Body::NotifyDrop(reason) => {
                 self.statistics.refused(reason);
-                self.on_notify_drop(&received, reason);
+                self.on_notify_drop(received, reason);
             }
             Body::Forgotten => {}
         }
-        packet.drop()
     }
 
-    fn on_created(&self, received: &Received, boot: u64, clock_ms: u32) {
+    /// Answers a message, together with others that came with it.
+    fn reply(&self, received: &Received, body: Body, answers: &mut Outbox<'_>) {
+        let answer = received.message.reply(body);
+        if answers
+            .push(&answer, Ipv4Addr::UNSPECIFIED, received.from)
+            .is_err()
+        {
+            self.count(Counter::SendErrors);
+        }
+    }
+
+    fn on_created(&self, received: &Received, boot: u64, clock_ms: u32, answers: &mut Outbox<'_>) {
         enum Is {
             News(Completed, bool),
-            Known,
+            Known(bool),
             TooLate,
         }
 
@@ -551,18 +546,15 @@ impl Switch {
             if !connection.is_about(message) {
                 return Is::TooLate;
             }
-            connection.server.told_clock(clock_ms, now_ms());
+            let (life, began_anew) = connection.server.told(boot, clock_ms, now_ms());
             match &connection.pending {
                 // Also from a server that was given up, as long as nobody else was asked.
                 Some(_) => {
-                    // Before the connection belongs to a life: it may be the first to show this one.
-                    let (life, began_anew) = connection.server.booted(boot);
                     connection.flow.taken();
-                    let completed = connection.complete();
                     connection.life = life;
-                    Is::News(completed, began_anew)
+                    Is::News(connection.complete(), began_anew)
                 }
-                None => Is::Known,
+                None => Is::Known(began_anew),
             }
         });
         match is {
@@ -573,14 +565,17 @@ impl Switch {
                 self.count(Counter::Created);
                 self.complete(completed);
             }
-            Some(Is::Known) => {
+            Some(Is::Known(began_anew)) => {
+                if began_anew {
+                    self.began_anew();
+                }
                 // The server asks whether it may keep the connection.
                 self.count(Counter::CreatedAgain);
-                self.tell(&message.reply(Body::Confirm), received.from);
+                self.reply(received, Body::Confirm, answers);
             }
             Some(Is::TooLate) | None => {
                 self.count(Counter::Foreign);
-                self.tell(&message.reply(Body::Forget { reset: false }), received.from);
+                self.reply(received, Body::Forget { reset: false }, answers);
             }
         }
     }
@@ -589,7 +584,7 @@ impl Switch {
     ///
     /// CREATE is repeated at once, with what is known now; but only once, so that two machines that
     /// do not agree for whatever reason do not go on like that.
-    fn on_late(&self, received: &Received, clock_ms: u32) {
+    fn on_late(&self, received: &Received, boot: u64, clock_ms: u32) {
         let message = &received.message;
         let key = message.parties.key();
         let now = now_ms();
@@ -598,27 +593,28 @@ impl Switch {
                 return None;
             }
             let server = connection.server.clone();
-            server.told_clock(clock_ms, now);
-            let again = connection.pending.as_mut().and_then(|pending| {
+            let (_, began_anew) = server.told(boot, clock_ms, now);
+            let again = connection.pending.as_mut().is_some_and(|pending| {
                 let first = !core::mem::replace(&mut pending.told_clock, true);
-                let waits = matches!(pending.stage, Stage::Answer(_));
-                // Without memory the next repetition must do.
-                (first && waits)
-                    .then(|| self.create(pending, &key, &server, connection.id, now).ok())
-                    .flatten()
+                first && matches!(pending.stage, Stage::Answer(_))
             });
-            Some((server, again))
+            // Without memory the next repetition must do.
+            let again = again.then(|| self.create(connection, now).ok()).flatten();
+            Some((server, began_anew, again))
         });
-        let Some((server, again)) = known.flatten() else {
+        let Some((server, began_anew, again)) = known.flatten() else {
             return self.count(Counter::Foreign);
         };
+        if began_anew {
+            self.began_anew();
+        }
         self.count(Counter::CreatesOverdue);
         if let Some(packet) = again {
             self.send_create(packet, server.ip);
         }
     }
 
-    fn on_notify_close(&self, received: &Received) {
+    fn on_notify_close(&self, received: &Received, answers: &mut Outbox<'_>) {
         let message = &received.message;
         self.count(Counter::CloseNotices);
         if message.handoff.epoch == self.epoch {
@@ -638,7 +634,7 @@ impl Switch {
             }
         }
         // Whether it is known or not: the server need not say it again.
-        self.tell(&message.reply(Body::CloseAck), received.from);
+        self.reply(received, Body::CloseAck, answers);
     }
 
     fn on_notify_drop(&self, received: &Received, reason: DropReason) {
@@ -717,7 +713,7 @@ impl Switch {
                         .copied()
                         .unwrap_or(GIVE_UP_MS);
                     // Without memory this repetition is left out.
-                    let packet = self.create(pending, key, &server, id, now).ok();
+                    let packet = self.create(connection, now).ok();
                     Some((packet.map(|p| Act::Repeat(p, server.ip)), wait))
                 }
                 Stage::Answer(_) => {

@@ -4,13 +4,18 @@
 
 use core::net::IpAddr;
 use proptest::{collection::vec, prelude::*};
+mod scarce;
+
+use scarce::{ScarceHeap, ROOM};
 use thop_core::{
     addr::Endpoint,
     checksum::Sum,
+    heap::StdHeap,
     wire::{
-        checksum_ok, header_ok, is_sealed, pseudo_header, set_checksum, Body, DecodeError,
-        DropReason, EncodeError, Handoff, Load, Message, Monitor, Packet, Parties, Ping, Seal,
-        TcpOptions, TcpState, CPU_FULL, MAX_FIXED, MAX_LEN, MIN_LEN, MIN_MSS, SEAL_LEN,
+        checksum_ok, header_ok, is_sealed, pseudo_header, set_checksum, Body, Bundle, DecodeError,
+        DropReason, EncodeError, Handoff, Haste, Load, Message, Messages, Monitor, Packet, Parties,
+        Ping, Seal, TcpOptions, TcpState, Unfit, CPU_FULL, MAX_BUNDLE, MAX_FIXED, MAX_LEN, MIN_LEN,
+        MIN_MSS, SEAL_LEN,
     },
 };
 
@@ -56,10 +61,11 @@ prop_compose! {
 
 fn body(request_len: usize) -> impl Strategy<Value = Body> {
     prop_oneof![
-        3 => (state(), any::<(u16, u32)>()).prop_map(move |(state, (lease_ms, deadline_ms))| Body::Create {
+        3 => (state(), any::<(u16, u32)>(), 0u8..4).prop_map(move |(state, (lease_ms, deadline_ms), haste)| Body::Create {
             state,
             lease_ms,
             deadline_ms,
+            haste: Haste::from_bits(haste).unwrap(),
             request_len: request_len as u32,
         }),
         1 => (1u64.., any::<u32>()).prop_map(|(boot, clock_ms)| Body::Created { boot, clock_ms }),
@@ -69,7 +75,7 @@ fn body(request_len: usize) -> impl Strategy<Value = Body> {
         1 => any::<bool>().prop_map(|reset| Body::Forget { reset }),
         1 => Just(Body::Forgotten),
         1 => Just(Body::Confirm),
-        1 => any::<u32>().prop_map(|clock_ms| Body::Late { clock_ms }),
+        1 => (1u64.., any::<u32>()).prop_map(|(boot, clock_ms)| Body::Late { boot, clock_ms }),
     ]
 }
 
@@ -143,6 +149,7 @@ fn write(packet: &Packet, fixed: &mut [u8; MAX_FIXED]) -> Result<usize, EncodeEr
     match packet {
         Packet::Handoff(message) => message.encode(fixed),
         Packet::Monitor(message) => message.encode(fixed),
+        Packet::Bundle => unreachable!("a bundle is not one message"),
     }
 }
 
@@ -150,6 +157,7 @@ fn fixed_len(packet: &Packet) -> usize {
     match packet {
         Packet::Handoff(message) => message.fixed_len(),
         Packet::Monitor(message) => message.fixed_len(),
+        Packet::Bundle => unreachable!("a bundle is not one message"),
     }
 }
 
@@ -201,7 +209,58 @@ proptest! {
                 prop_assert_eq!(Monitor::decode(head, octets.len()), Ok((message, octets.len())));
                 prop_assert_eq!(Message::decode(head, octets.len()), Err(DecodeError::Opcode));
             }
+            Packet::Bundle => unreachable!("none was written"),
         }
+    }
+
+    /// What goes into bundles comes out of them, in order, and nothing else does.
+    #[test]
+    fn bundles_there_and_back(messages in vec(message(), 0..60)) {
+        let mut bundle = Bundle::<StdHeap>::default();
+        let (mut sent, mut received) = (Vec::new(), Vec::new());
+        let mut deliver = |bundle: &mut Bundle<StdHeap>| {
+            let octets = bundle.finish();
+            assert!(octets.len() <= MAX_BUNDLE);
+            if !octets.is_empty() {
+                assert_eq!(receive(octets), Some((Packet::Bundle, 8)));
+                let messages: Result<Vec<_>, _> = Messages::new(&octets[8..]).collect();
+                received.extend(messages.unwrap());
+            }
+            bundle.clear();
+        };
+        for (message, _) in messages {
+            match bundle.push(&message) {
+                Ok(()) => {}
+                Err(Unfit::Full) => {
+                    deliver(&mut bundle);
+                    bundle.push(&message).unwrap();
+                }
+                Err(why) => {
+                    prop_assert_eq!(why, Unfit::Message);
+                    prop_assert!(matches!(message.body, Body::Create { .. }), "{:?}", message);
+                    continue;
+                }
+            }
+            sent.push(message);
+        }
+        deliver(&mut bundle);
+        prop_assert_eq!(received, sent);
+    }
+
+    /// Without memory a bundle stays what it was.
+    #[test]
+    fn a_bundle_without_memory_is_as_before(messages in vec(message(), 1..10), room in 0u64..500) {
+        let mut bundle = Bundle::<ScarceHeap>::default();
+        ROOM.set(room);
+        for (message, _) in messages {
+            let before = bundle.finish().to_vec();
+            if bundle.push(&message).is_err() {
+                prop_assert_eq!(bundle.finish(), &before[..]);
+            }
+        }
+        ROOM.set(u64::MAX);
+        let octets = bundle.finish();
+        prop_assert!(Messages::new(octets.get(8..).unwrap_or(&[])).all(|message| message.is_ok()));
     }
 
     #[test]
@@ -256,6 +315,7 @@ proptest! {
         let _ = Packet::decode(&octets, octets.len());
         let _ = Packet::decode(&octets, total);
         let _ = Packet::decode(&octets, usize::from(total as u16));
+        prop_assert!(Messages::new(&octets).count() <= octets.len());
     }
 
     /// There is one way to write a message: what is understood is written back to the same octets.
@@ -270,6 +330,9 @@ proptest! {
             octets[at] = octet;
         }
         if let Ok((read, fixed_len)) = Packet::decode(&octets, octets.len()) {
+            if read == Packet::Bundle {
+                return Ok(());
+            }
             let mut fixed = [0; MAX_FIXED];
             prop_assert_eq!(write(&read, &mut fixed), Ok(fixed_len));
             octets[2..4].fill(0);
@@ -295,7 +358,7 @@ proptest! {
             state.rcv_wscale = extremes.3 % 20;
             *request_len = extremes.4 % 70_000;
         }
-        if let Body::Created { boot, .. } = &mut message.body {
+        if let Body::Created { boot, .. } | Body::Late { boot, .. } = &mut message.body {
             *boot %= 2;
         }
         let mut fixed = [0; MAX_FIXED];

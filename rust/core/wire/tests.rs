@@ -3,6 +3,8 @@
 //! Each octet of a message has its place, and each field is checked.
 
 use super::*;
+use crate::heap::StdHeap;
+use alloc::vec::Vec;
 use core::net::{
     Ipv4Addr,
     Ipv6Addr, //
@@ -46,6 +48,7 @@ fn create(state: TcpState, request_len: u32) -> Message {
         state,
         lease_ms: 0x1388,
         deadline_ms: 0x7172_7374,
+        haste: Haste::GONE,
         request_len,
     })
 }
@@ -59,7 +62,7 @@ fn every_octet_has_its_place() {
         0x00, 0x01, 0x00, 0x00, 1, 0, 0, 87,
         0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
         0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
-        4, 0, 0, 0, 0x80, 0x01, 0, 80, 0x1f, 0x90, 0, 0,
+        4, 2, 0, 0, 0x80, 0x01, 0, 80, 0x1f, 0x90, 0, 0,
         10, 0, 0, 1, 10, 0, 0, 2, 10, 0, 0, 3,
         0x21, 0x22, 0x23, 0x24, 0x31, 0x32, 0x33, 0x34,
         0x41, 0x42, 0x43, 0x44, 0x51, 0x52, 0x53, 0x54,
@@ -70,26 +73,113 @@ fn every_octet_has_its_place() {
     assert_eq!(out[..84], expected);
     assert_eq!(out[84..], [0xee; MAX_FIXED - 84]);
 
-    let created = message(Body::Created {
-        boot: 0x6162_6364_6566_6768,
-        clock_ms: 0x8182_8384,
-    });
-    assert_eq!(created.encode(&mut out), Ok(60));
-    assert_eq!(out[..8], [0, 2, 0, 0, 1, 0, 0, 60]);
-    assert_eq!(out[8..48], expected[8..48]);
-    assert_eq!(
-        out[48..56],
-        [0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68]
-    );
-    assert_eq!(out[56..60], [0x81, 0x82, 0x83, 0x84]);
+    let (boot, clock_ms) = (0x6162_6364_6566_6768, 0x8182_8384);
+    for (opcode, body) in [
+        (2, Body::Created { boot, clock_ms }),
+        (12, Body::Late { boot, clock_ms }),
+    ] {
+        assert_eq!(message(body).encode(&mut out), Ok(60));
+        assert_eq!(out[..8], [0, opcode, 0, 0, 1, 0, 0, 60]);
+        assert_eq!(out[8..25], expected[8..25]);
+        assert_eq!(out[25], 0);
+        assert_eq!(out[26..48], expected[26..48]);
+        assert_eq!(
+            out[48..56],
+            [0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68]
+        );
+        assert_eq!(out[56..60], [0x81, 0x82, 0x83, 0x84]);
+    }
+}
 
-    let late = message(Body::Late {
-        clock_ms: 0x8182_8384,
-    });
-    assert_eq!(late.encode(&mut out), Ok(52));
-    assert_eq!(out[..8], [0, 12, 0, 0, 1, 0, 0, 52]);
-    assert_eq!(out[8..48], expected[8..48]);
-    assert_eq!(out[48..52], [0x81, 0x82, 0x83, 0x84]);
+#[test]
+fn every_octet_of_a_bundle_has_its_place() {
+    let mut bundle = Bundle::<StdHeap>::default();
+    assert!(bundle.is_empty());
+    assert_eq!(bundle.finish(), []);
+    let (first, second) = (message(Body::NotifyClose), message(Body::Confirm));
+    bundle.push(&first).unwrap();
+    bundle.push(&second).unwrap();
+    let octets = bundle.finish().to_vec();
+    assert_eq!(octets[..2], [0, 13]);
+    assert_eq!(octets[4..8], [1, 0, 0, 104]);
+    let mut out = [0; MAX_FIXED];
+    assert_eq!(first.encode(&mut out), Ok(48));
+    assert_eq!(octets[8..56], out[..48]);
+    assert_eq!(second.encode(&mut out), Ok(48));
+    assert_eq!(octets[56..], out[..48]);
+    let mut sum = Sum::new();
+    sum.add(&octets);
+    assert!(checksum_ok(sum));
+    assert_eq!(Packet::decode(&octets, 104), Ok((Packet::Bundle, 8)));
+    let there: Vec<_> = Messages::new(&octets[8..]).collect();
+    assert_eq!(there, [Ok(first), Ok(second)]);
+    bundle.clear();
+    assert!(bundle.is_empty());
+}
+
+#[test]
+fn a_bundle_is_checked() {
+    let mut bundle = Bundle::<StdHeap>::default();
+    assert_eq!(bundle.push(&create(state(), 0)), Err(Unfit::Message));
+    assert_eq!(
+        bundle.push(&message(Body::Created {
+            boot: 0,
+            clock_ms: 0
+        })),
+        Err(Unfit::Message)
+    );
+    assert!(bundle.is_empty());
+    let mut count = 0;
+    while bundle.push(&message(Body::CloseAck)).is_ok() {
+        count += 1;
+    }
+    // Any more would be too long for some network.
+    assert_eq!(count, (MAX_BUNDLE - 8) / 48);
+    assert_eq!(bundle.push(&message(Body::CloseAck)), Err(Unfit::Full));
+    let good = bundle.finish().to_vec();
+    assert_eq!(Messages::new(&good[8..]).count(), count);
+    let with = |at: usize, octet: u8| {
+        let mut octets = good.clone();
+        octets[at] = octet;
+        Packet::decode(&octets, octets.len())
+    };
+    assert_eq!(with(4, 2), Err(DecodeError::Version));
+    assert_eq!(with(5, 1), Err(DecodeError::Reserved));
+    assert_eq!(with(7, good[7] + 1), Err(DecodeError::Length));
+    assert_eq!(
+        Packet::decode(&[0, 13, 0, 0, 1, 0, 0, 8], 8),
+        Err(DecodeError::Short)
+    );
+    assert_eq!(
+        Packet::decode(&[0, 13, 0, 0, 1, 0, 0xff, 0xff], 0xffff),
+        Err(DecodeError::Length)
+    );
+
+    // Whatever is wrong with a message ends the bundle, behind what came before.
+    let wrong = |at: usize, octet: u8| {
+        let mut octets = good.clone();
+        octets[at] = octet;
+        let messages: Vec<_> = Messages::new(&octets[8..]).collect();
+        assert!(messages[..messages.len() - 1].iter().all(Result::is_ok));
+        (messages.len(), *messages.last().unwrap())
+    };
+    let second = 8 + 48;
+    assert_eq!(wrong(second + 7, 0), (2, Err(DecodeError::Short)));
+    assert_eq!(wrong(second + 7, 47), (2, Err(DecodeError::Short)));
+    assert_eq!(wrong(second + 7, 49), (2, Err(DecodeError::Length)));
+    assert_eq!(wrong(second + 6, 0xff), (2, Err(DecodeError::Length)));
+    // Neither the load monitor's nor a bundle.
+    assert_eq!(wrong(second + 1, 9), (2, Err(DecodeError::Opcode)));
+    assert_eq!(wrong(second + 1, 13), (2, Err(DecodeError::Opcode)));
+    assert_eq!(
+        Messages::new(&good[8..60]).last(),
+        Some(Err(DecodeError::Short))
+    );
+    // No CREATE, although it is well-formed.
+    let mut out = [0; MAX_FIXED];
+    let len = create(state(), 0).encode(&mut out).unwrap();
+    let messages: Vec<_> = Messages::new(&out[..len]).collect();
+    assert_eq!(messages, [Err(DecodeError::Opcode)]);
 }
 
 fn ping() -> Ping {
@@ -252,6 +342,7 @@ fn what_decoding_would_refuse_is_not_written() {
 fn each_field_is_checked() {
     let mut good = [0; MAX_FIXED];
     assert_eq!(create(state(), 3).encode(&mut good), Ok(84));
+    good[25] = 0;
     let with = |at: usize, octet: u8| {
         let mut m = good;
         m[at] = octet;
@@ -271,7 +362,7 @@ fn each_field_is_checked() {
     assert_eq!(with(7, 88), DecodeError::Length);
     assert_eq!(with(24, 5), DecodeError::Family);
     assert_eq!(with(24, 6), DecodeError::Short);
-    assert_eq!(with(25, 1), DecodeError::Reason);
+    assert_eq!(with(25, 4), DecodeError::Reason);
     assert_eq!(with(26, 1), DecodeError::Reserved);
     assert_eq!(with(27, 1), DecodeError::Reserved);
     assert_eq!(with(31, 0), DecodeError::Port);
@@ -287,15 +378,16 @@ fn each_field_is_checked() {
     good[69] = 47;
     assert_eq!(Message::decode(&good[..87], 87), Err(DecodeError::Mss));
 
-    let mut created = [0; MAX_FIXED];
-    let len = message(Body::Created {
-        boot: 1,
-        clock_ms: 1,
-    })
-    .encode(&mut created);
-    assert_eq!(len, Ok(60));
-    created[55] = 0;
-    assert_eq!(Message::decode(&created, 60), Err(DecodeError::Range));
+    let (boot, clock_ms) = (1, 1);
+    for body in [
+        Body::Created { boot, clock_ms },
+        Body::Late { boot, clock_ms },
+    ] {
+        let mut octets = [0; MAX_FIXED];
+        assert_eq!(message(body).encode(&mut octets), Ok(60));
+        octets[55] = 0;
+        assert_eq!(Message::decode(&octets, 60), Err(DecodeError::Range));
+    }
 }
 
 #[test]

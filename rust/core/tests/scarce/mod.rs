@@ -50,7 +50,21 @@ impl<T> List<T> for ScarceList<T> {
         Ok(())
     }
 
+    fn try_extend(&mut self, values: &[T]) -> Result<(), OutOfMemory>
+    where
+        T: Copy,
+    {
+        let left = ROOM.get().checked_sub(values.len() as u64);
+        ROOM.set(left.ok_or(OutOfMemory)?);
+        self.0.extend_from_slice(values);
+        Ok(())
+    }
+
     fn pop(&mut self) -> Option<T> {
         self.0.pop()
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
     }
 }
