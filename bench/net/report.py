@@ -141,6 +141,10 @@ CONTENDERS = "Every request (200 octets) is on a connection of its own, to a rea
              "contender allows it."
 
 
+def size_of(octets):
+    return f"{octets // MEGABYTE:,} MB" if octets >= MEGABYTE else f"{octets // 1024:,} KB"
+
+
 def column(title, bench, size):
     return title, lambda one: one.bench == bench and one.size == size
 
@@ -156,7 +160,7 @@ def chain(kernel, lines):
             cost = round(sum(executed) / count)
             results.append(Result("chain", contender, at_once, 1, size, cost, "instructions/connection"))
     sizes = sorted({one.size for one in results if one.bench == "chain"})
-    costs = [column(f"{size // 1024:,} KB", "chain", size) for size in sizes]
+    costs = [column(size_of(size), "chain", size) for size in sizes]
     latency = [column(f"{name.replace('-', ' octet, ')}", f"latency-{name}", 1024)
                for name in ("first-median", "first-99th", "last-median", "last-99th")]
     plot("chain", bars("A request and its response: instructions of the whole chain", "instructions", results, costs[:1]))
@@ -194,10 +198,10 @@ def web(kernel, lines):
         else:
             bench = "transfer" if kind == "download" else "upload"
             add(bench, contender, at_once, size, switch * MEGABYTE / size, "instructions/MB")
-    sizes = sorted({one.size for one in results if one.bench == "transfer"})
     costs = [column("connection, 1 KB", "connect", 1024)]
-    costs += [column(f"MB, {size // 1024:,} KB each", "transfer", size) for size in sizes]
-    costs += [column("MB of uploads", "upload", size) for size in sizes[-1:]]
+    for bench, what in ("transfer", "responses"), ("upload", "uploads"):
+        sizes = sorted({one.size for one in results if one.bench == bench})
+        costs += [column(f"MB, {what} of {size_of(size)}", bench, size) for size in sizes]
     results = [one for one in results if one.contender != NOTHING]
     plot("web", bars("A request of 200 octets, a response of 1 KB: instructions at the switch", "instructions", results, costs[:1]))
     return results, [

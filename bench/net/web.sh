@@ -166,6 +166,10 @@ ask() {
 }
 
 ip -n server1 address add $FAR_SERVER/32 dev lo
+# In memory: while a server waits for a file of the host's, the machine's own time would go on to the next tick.
+mkdir files
+for file in 1k 100k 1m 100m; do cp "$WWW/files/$file" files/; done
+mount --bind files "$WWW/files"
 start_server
 for contender in $CONTENDERS; do
 	"${contender}_begins"
@@ -173,9 +177,11 @@ for contender in $CONTENDERS; do
 	[ -z "$LARGE" ] || {
 		ask 102400 100 download 4 --path /100k --length 102400 --first 8
 		ask 1048576 20 download 4 --path /1m --length 1048576 --first 4
+		ask 104857600 2 download 1 --path /100m --length 104857600 --first 1
 		ask 1048576 20 upload 4 --path /upload/x --upload 1048576 --first 4
 	}
 	# One after the other.
 	! alone || ask 1024 "$REQUESTS" latency 1 --path /1k --length 1024
 	"${contender}_ends"
 done
+umount --lazy "$WWW/files"

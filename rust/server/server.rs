@@ -9,13 +9,14 @@
 //!
 //! CREATE is answered by CREATED or NOTIFYDROP. All messages name their handoff and may come any
 //! number of times. A handoff is *confirmed* by the first segment that the switch forwards, or by
-//! CONFIRM; until then CREATED is repeated. If the switch is in no haste, CREATED is not even sent before that might have
-//! come: a client that acknowledges the response shows both sides that the handoff has succeeded. From the end of its lease on, an unconfirmed socket may
-//! not speak: the switch may have given the request to another server, when it has heard nothing.
-//! That is judged for each segment as it is sent, so that no late timer can break it. The switch
-//! says which it is: CONFIRM lets the socket go on, FORGET lets it vanish; so does long silence.
-//! When the socket dies, NOTIFYCLS is repeated until it is acknowledged. If the switch is in no haste, it waits for
-//! others to go with.
+//! CONFIRM; until then CREATED is repeated. If the switch is in no haste, CREATED is not even sent
+//! before that might have come: a client that acknowledges the response shows both sides that the
+//! handoff has succeeded. From the end of its lease on, an unconfirmed socket may not speak: the
+//! switch may have given the request to another server, when it has heard nothing. That is judged
+//! for each segment as it is sent, so that no late timer can break it. The switch says which it is:
+//! CONFIRM lets the socket go on, FORGET lets it vanish; so does long silence. When the socket dies,
+//! NOTIFYCLS is repeated until it is acknowledged; if the switch is in no haste, it waits for others
+//! to go with.
 //!
 //! # Locks
 //!
@@ -684,7 +685,7 @@ impl Server {
             Some(Act::Notice(message, switch, notices)) => {
                 self.count(Counter::CloseNotices);
                 self.tell(&message, switch, outbox);
-                self.look_in(*key, NOTICE_MS << (notices - 1).min(5));
+                self.look_in(*key, NOTICE_MS << notices.saturating_sub(1).min(5));
             }
             Some(Act::GiveUp) => self.count(Counter::CloseUnheard),
         }
