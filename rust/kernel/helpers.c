@@ -515,6 +515,16 @@ struct sk_buff *thop_receive_queue_next(const struct sock *sk, const struct sk_b
 	return skb_peek_next((struct sk_buff *)skb, &sk->sk_receive_queue);
 }
 
+u32 thop_tcp_copied_seq(const struct sock *sk)
+{
+	return tcp_sk(sk)->copied_seq;
+}
+
+u32 thop_tcp_rcv_nxt(const struct sock *sk)
+{
+	return tcp_sk(sk)->rcv_nxt;
+}
+
 void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s)
 {
 	const struct inet_sock *inet = inet_sk(sk);

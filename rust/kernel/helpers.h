@@ -162,6 +162,8 @@ struct thop_tcp_state {
 	bool tstamp_ok;
 	bool ecn_ok;
 };
+u32 thop_tcp_copied_seq(const struct sock *sk);
+u32 thop_tcp_rcv_nxt(const struct sock *sk);
 void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s);
 
 /* Sockets at the server. */

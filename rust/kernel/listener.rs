@@ -109,7 +109,7 @@ pub use stream::{
 const LINGER_MS: u64 = 2_000;
 /// For how long the worker waits for more of what is not urgent, milliseconds: to accept, so that time begins to run
 /// for a client, and to look after a socket that was released. A run of the worker costs more than either.
-const GATHER_MS: u32 = 10;
+const GATHER_MS: u32 = 4;
 /// How often the worker looks whether a grace period is over, milliseconds.
 const GRACE_MS: u64 = 10;
 /// How soon the worker tries again what failed for want of memory, milliseconds.
@@ -120,8 +120,8 @@ pub trait Dispatcher: Send + Sync + 'static {
     /// What is kept of a connection while its request arrives.
     type Progress: Send;
 
-    /// The progress of a connection of which nothing has been seen.
-    fn begin(&self) -> Self::Progress;
+    /// The progress of a connection of which nothing has been seen. Atomic context.
+    fn begin(&self) -> Result<Self::Progress>;
 
     /// New octets have arrived, or the peer has closed its half.
     ///
@@ -259,7 +259,7 @@ unsafe impl<D: Dispatcher> Sync for Child<D> {}
 
 impl<D: Dispatcher> Child<D> {
     fn new(core: Arc<Core<D>>, sk: *mut bindings::sock) -> Result<Arc<Self>> {
-        let progress = core.dispatcher.begin();
+        let progress = core.dispatcher.begin()?;
         Ok(Arc::new(
             Self {
                 kind: Kind::Child,

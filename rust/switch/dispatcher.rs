@@ -96,12 +96,10 @@ pub(crate) struct Reading {
     wait: Option<Wait>,
 }
 
-// A box would be one allocation more for each connection, to save octets that it has only until its
-// request is here.
-#[allow(clippy::large_enum_variant)]
+/// What reads the octets. That of TLS keeps a name and a list, for which others need not have room.
 enum Parser {
     Http(http::Parser),
-    Tls(tls::Parser),
+    Tls(KBox<tls::Parser>),
 }
 
 /// What the octets have turned out to be.
@@ -450,17 +448,17 @@ fn with_request<R>(
 impl Dispatcher for Service {
     type Progress = Reading;
 
-    fn begin(&self) -> Reading {
+    fn begin(&self) -> Result<Reading> {
         let (protocol, limit) = self
             .configured(|service| (service.protocol, service.head_limit))
             .unwrap_or((Protocol::Http, config::DEFAULT_HEAD_LIMIT));
-        Reading {
+        Ok(Reading {
             parser: match protocol {
                 Protocol::Http => Parser::Http(http::Parser::new(limit)),
-                Protocol::Tls => Parser::Tls(tls::Parser::new(limit)),
+                Protocol::Tls => Parser::Tls(KBox::new(tls::Parser::new(limit), memory::atomic())?),
             },
             wait: None,
-        }
+        })
     }
 
     fn received(&self, stream: Stream<'_, Self>, reading: &mut Reading) -> Outcome {

@@ -87,10 +87,16 @@ impl<D: Dispatcher> Stream<'_, D> {
 
     /// How many octets have arrived.
     pub fn len(&self) -> u32 {
-        let now = self.snapshot();
-        now.rcv_nxt
-            .wrapping_sub(now.first)
+        // SAFETY: The socket is valid, and its lock is held.
+        let next = unsafe { bindings::thop_tcp_rcv_nxt(self.child.sk) };
+        next.wrapping_sub(self.first())
             .saturating_sub(u32::from(self.is_closed()))
+    }
+
+    /// The first octet that the client sent.
+    fn first(&self) -> u32 {
+        // SAFETY: The socket is valid, and its lock is held.
+        unsafe { bindings::thop_tcp_copied_seq(self.child.sk) }
     }
 
     /// Whether nothing has arrived.
@@ -101,7 +107,7 @@ impl<D: Dispatcher> Stream<'_, D> {
     /// Shows the octets from `from` on to `f`, in order and in place, until it returns `false`.
     pub fn read(&self, from: u32, mut f: impl FnMut(&[u8]) -> bool) {
         let sk = self.child.sk;
-        let first = self.snapshot().first;
+        let first = self.first();
         let mut wanted = from;
         // SAFETY: The socket is valid and its lock is held, so the queue does not change.
         unsafe {
