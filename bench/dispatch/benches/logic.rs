@@ -18,7 +18,7 @@ use thop_core::{
     hash::Hasher,
     http::{Parser, Progress},
     packet::{parse_ipv4, rewrite_destination_ipv4, Flags, Ipv4Tcp, TcpChecksum, MAX_WRITTEN},
-    wire::{set_checksum, Body, Handoff, Message, Parties, TcpOptions, TcpState, MAX_FIXED},
+    wire::{set_checksum, Body, Handoff, Haste, Message, Parties, TcpOptions, TcpState, MAX_FIXED},
 };
 
 /// What `curl` sends, and what a browser does.
@@ -95,6 +95,7 @@ fn create(request: &[u8]) -> Message {
             },
             lease_ms: 1100,
             deadline_ms: 5,
+            haste: Haste::NONE,
             request_len: request.len() as u32,
         },
     }
