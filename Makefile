@@ -8,10 +8,12 @@
 #   make test-debug        the kernel tests on a kernel with KASAN, lockdep and more
 #   make test-kcsan        those that stress most on a kernel that watches for races of data
 #   make soak              an hour of traffic and faults on the debug kernel; SECONDS=N for another time
+#   make bench             what it costs, beside others: all that follows, and docs/performance.md says what it means
 #   make bench-dispatch    what choosing a route and a server costs
 #   make bench-lard        a simulation of caches behind each policy
 #   make bench-forward     what forwarding a segment costs, beside a flowtable, IPVS and plain routing
-#   make bench-web         what requests cost, beside HAProxy, nginx and IPVS
+#   make bench-chain       what requests cost client, switch and server together, beside HAProxy, nginx and IPVS
+#   make bench-web         what they cost the switch
 #   make lint              formatting and clippy only
 #   make fmt               format the Rust files
 #   make clean             remove what make has built
@@ -54,7 +56,8 @@ SECONDS ?= 3600
 soak:
 	@scripts/soak --seconds $(SECONDS)
 
-bench-dispatch bench-lard bench-forward bench-chain bench-web:
+bench: bench-all
+bench-all bench-dispatch bench-lard bench-forward bench-chain bench-web:
 	@scripts/bench $(@:bench-%=%)
 
 lint:
@@ -66,4 +69,5 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench-dispatch bench-lard bench-forward bench-chain bench-web lint fmt help
+.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench bench-all \
+	bench-dispatch bench-lard bench-forward bench-chain bench-web lint fmt help

@@ -206,7 +206,7 @@ begin "lard: a path leaves a server that is overloaded" "lard low 1 high 2"
 py client <<'PY'
 from policies import *
 
-home = place("/any/hot")
+home = alone("/any/hot")
 held = [hold("/any/hot") for _ in range(3)]
 same("servers of the first", {c.number for c in held}, {home})
 # Three are more than `high`, and others have less than `low`.

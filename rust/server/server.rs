@@ -120,7 +120,7 @@ const ASK_MS: u64 = 200;
 /// and for their clients to acknowledge, and early enough for a CREATED before the switch repeats CREATE, after 100 ms.
 const ANSWER_MS: u64 = 40;
 /// For how long NOTIFYCLS waits for others if the switch is in no haste.
-const GATHER_MS: u64 = 10;
+const GATHER_MS: u64 = 4;
 /// How often it is looked at when its lease is over.
 const ASK_LATE_MS: u64 = 1_000;
 /// For how long after its lease an unconfirmed handoff is kept, silent.
