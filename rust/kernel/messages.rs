@@ -349,7 +349,7 @@ impl Create {
             return Err(EMSGSIZE);
         }
         let (octets, fixed) = encode(|out| message.encode(out))?;
-        let mut packet = SkBuff::new(octets.get(..fixed).ok_or(EINVAL)?, len)?;
+        let mut packet = SkBuff::with_room(octets.get(..fixed).ok_or(EINVAL)?, len)?;
         if copy(&mut packet, fixed)? as usize != len {
             return Err(EINVAL);
         }

@@ -56,15 +56,22 @@ impl SkBuff {
         ManuallyDrop::new(self).0.as_ptr()
     }
 
-    /// A new packet without headers: `head`, then `more` octets, not initialised; many of these are in pages.
+    /// A new packet without headers: `head`, then `more` octets, not initialised, of which many are in pages.
     /// There is room for link and IP headers in front. Atomic context.
-    pub fn new(head: &[u8], more: usize) -> Result<Self> {
+    pub fn with_room(head: &[u8], more: usize) -> Result<Self> {
         // A page is dear for little, and much may not be found in one piece.
-        let (linear, paged) = if more <= MAX_LINEAR {
-            (head.len() + more, 0)
-        } else {
-            (head.len(), more)
-        };
+        let paged = if more > MAX_LINEAR { more } else { 0 };
+        Self::make(head, more - paged, paged)
+    }
+
+    /// The same with `paged` octets in pages, however few they are.
+    pub fn new(head: &[u8], paged: usize) -> Result<Self> {
+        Self::make(head, 0, paged)
+    }
+
+    /// A packet of `head`, `linear` octets more, and `paged` in pages.
+    fn make(head: &[u8], linear: usize, paged: usize) -> Result<Self> {
+        let linear = head.len() + linear;
         // SAFETY: Plain allocation; no requirements.
         let skb = unsafe { bindings::thop_skb_alloc(linear as u32, paged as u32) };
         // INVARIANT: Just allocated.
