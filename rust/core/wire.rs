@@ -75,6 +75,8 @@ use octets::{
     HEADER, //
 };
 
+#[macro_use]
+mod bits;
 mod bundle;
 mod error;
 mod monitor;
@@ -178,8 +180,6 @@ impl Parties {
 pub struct TcpOptions(u16);
 
 impl TcpOptions {
-    /// Nothing was agreed on.
-    pub const NONE: Self = Self(0);
     /// Window scaling (RFC 7323).
     pub const WSCALE: Self = Self(1 << 0);
     /// Selective acknowledgements (RFC 2018).
@@ -192,40 +192,9 @@ impl TcpOptions {
     pub const FIN: Self = Self(1 << 4);
 
     const ALL: u16 = (1 << 5) - 1;
-
-    /// These bits of the field, or `None` when one of them has no meaning.
-    #[inline]
-    pub const fn from_bits(bits: u16) -> Option<Self> {
-        if bits & !Self::ALL == 0 {
-            Some(Self(bits))
-        } else {
-            None
-        }
-    }
-
-    /// The bits of the field.
-    #[inline]
-    pub const fn bits(self) -> u16 {
-        self.0
-    }
-
-    /// Whether all of `other` is in here.
-    #[inline]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// These and, when `condition` holds, `other`.
-    #[inline]
-    #[must_use]
-    pub const fn with(self, other: Self, condition: bool) -> Self {
-        if condition {
-            Self(self.0 | other.0)
-        } else {
-            self
-        }
-    }
 }
+
+bit_set!(TcpOptions, u16);
 
 /// What the switch is waiting for, and must be told at once; what it is not waiting for, a server may tell a
 /// little later, together with more.
@@ -233,42 +202,15 @@ impl TcpOptions {
 pub struct Haste(u8);
 
 impl Haste {
-    /// Nothing.
-    pub const NONE: Self = Self(0);
     /// CREATED: the client has more to say, which is held until then.
     pub const TAKEN: Self = Self(1 << 0);
     /// NOTIFYCLS: somebody waits for this connection's place.
     pub const GONE: Self = Self(1 << 1);
 
     const ALL: u8 = (1 << 2) - 1;
-
-    /// These bits of the field, or `None` when one of them has no meaning.
-    #[inline]
-    pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits & !Self::ALL == 0 {
-            Some(Self(bits))
-        } else {
-            None
-        }
-    }
-
-    /// Whether all of `other` is in here.
-    #[inline]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// These and, when `condition` holds, `other`.
-    #[inline]
-    #[must_use]
-    pub const fn with(self, other: Self, condition: bool) -> Self {
-        if condition {
-            Self(self.0 | other.0)
-        } else {
-            self
-        }
-    }
 }
+
+bit_set!(Haste, u8);
 
 /// The state of a connection, as the switch's TCP left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -533,7 +475,7 @@ impl Message {
         let reason = match self.body {
             Body::NotifyDrop(reason) => reason as u8,
             Body::Forget { reset } => u8::from(reset),
-            Body::Create { haste, .. } => haste.0,
+            Body::Create { haste, .. } => haste.bits(),
             _ => 0,
         };
 
