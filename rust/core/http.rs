@@ -607,10 +607,12 @@ impl Parser {
                 _ => 0,
             };
             if sets != 0 {
-                let run = run_of(rest, sets);
-                rest = rest.get(run..).unwrap_or(&[]);
-                // Cannot overflow: the run is within the limit, which is a u32.
-                self.fed = self.fed.saturating_add(run as u32);
+                rest = self.skip(rest, run_of(rest, sets));
+            }
+            let ahead = self.leap(rest);
+            if ahead != 0 {
+                rest = self.skip(rest, ahead);
+                continue;
             }
             let Some((octet, after)) = rest.split_first() else {
                 break;
@@ -627,6 +629,108 @@ impl Parser {
             return Err(Error::TooLarge);
         }
         Ok(Progress::NeedMore)
+    }
+
+    /// What is left when so many octets were looked at.
+    #[inline]
+    fn skip<'a>(&mut self, rest: &'a [u8], octets: usize) -> &'a [u8] {
+        // Cannot overflow: what is left is within the limit, which is a u32.
+        self.fed = self.fed.saturating_add(octets as u32);
+        rest.get(octets..).unwrap_or(&[])
+    }
+
+    /// Goes on by several octets where that is plain: as [`step()`](Self::step) would, were it shown one after
+    /// the other. Returns how many; 0 when it takes a closer look, or what follows is not here yet.
+    #[inline]
+    fn leap(&mut self, rest: &[u8]) -> usize {
+        match self.state {
+            State::Start => {
+                if !rest.starts_with(b"GET /") {
+                    return 0;
+                }
+                // The method and the space are four octets.
+                let slash = self.fed.saturating_add(4);
+                self.head.method = Method::Get;
+                self.head.target.start = slash;
+                self.head.path.start = slash;
+                self.state = State::Path;
+                5
+            }
+            State::Version => {
+                // The target `*` has no path, and goes with one method only.
+                if self.count != 0 || self.head.path.len == 0 || !rest.starts_with(b"HTTP/1.1\r\n")
+                {
+                    return 0;
+                }
+                self.head.version = Version::Http11;
+                self.state = State::Line;
+                10
+            }
+            State::Value => {
+                if !rest.starts_with(b"\r\n") {
+                    return 0;
+                }
+                self.state = State::Line;
+                2
+            }
+            State::Line => self.leap_name(rest),
+            _ => 0,
+        }
+    }
+
+    /// The same at the beginning of a field: by its name and the colon, and for Host by all of it.
+    #[inline]
+    fn leap_name(&mut self, rest: &[u8]) -> usize {
+        let name = run_of(rest, class::TOKEN);
+        let (Some(first), Some(b':')) = (rest.first(), rest.get(name)) else {
+            return 0;
+        };
+        if name == 0 {
+            return 0;
+        }
+        // Within the limit, which is a u32.
+        let colon = name.saturating_add(1);
+        match Field::of(*first) {
+            Some(field) if field.name().len() == name => match field {
+                Field::Host => self.leap_host(rest, colon),
+                Field::ContentLength | Field::TransferEncoding => 0,
+            },
+            _ => {
+                self.state = State::Value;
+                colon
+            }
+        }
+    }
+
+    /// The same for a field of that length, if it is Host with a plain name behind one space and nothing else.
+    #[inline]
+    fn leap_host(&mut self, rest: &[u8], colon: usize) -> usize {
+        let Some((name, b" ")) = rest
+            .get(..colon.saturating_add(1))
+            .and_then(|field| field.split_at_checked(colon))
+        else {
+            return 0;
+        };
+        if self.has_host || !name.eq_ignore_ascii_case(b"host:") {
+            return 0;
+        }
+        let start = name.len().saturating_add(1);
+        let value = rest.get(start..).unwrap_or(&[]);
+        let len = run_of(value, class::HOST);
+        let ends = value.get(len..).is_some_and(|end| end.starts_with(b"\r\n"));
+        if len == 0 || !ends {
+            return 0;
+        }
+        self.has_host = true;
+        self.host_part = HostPart::Name;
+        self.host = Span {
+            start: self.fed.saturating_add(start as u32),
+            len: len as u32,
+        };
+        // The host of the target has precedence (RFC 9112, 3.2.2).
+        self.head.host.get_or_insert(self.host);
+        self.state = State::Line;
+        start.saturating_add(len).saturating_add(2)
     }
 
     /// Looks at the octet at position `at`.
