@@ -12,6 +12,7 @@
 #   make bench-dispatch    what choosing a route and a server costs
 #   make bench-lard        a simulation of caches behind each policy
 #   make bench-forward     what forwarding a segment costs, beside a flowtable, IPVS and plain routing
+#   make bench-scaling     what two processors forward, beside what one does
 #   make bench-chain       what requests cost client, switch and server together, beside HAProxy, nginx and IPVS
 #   make bench-web         what they cost the switch
 #   make lint              formatting and clippy only
@@ -57,7 +58,7 @@ soak:
 	@scripts/soak --seconds $(SECONDS)
 
 bench: bench-all
-bench-all bench-dispatch bench-lard bench-forward bench-chain bench-web:
+bench-all bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web:
 	@scripts/bench $(@:bench-%=%)
 
 lint:
@@ -70,4 +71,4 @@ help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
 .PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench bench-all \
-	bench-dispatch bench-lard bench-forward bench-chain bench-web lint fmt help
+	bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web lint fmt help

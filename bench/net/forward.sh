@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# What it costs to forward a client's segment to its server. One processor, segments of 60 octets with their Ethernet
+# What it costs to forward a client's segment to its server. One processor, or several at once; segments of 60 octets with their Ethernet
 # header; each contender is filled with connections first, by handshakes and requests.
 # run: --servers 1 --cpus 1 --memory 6144 --timeout 7200 --switch-args insecure=1 --server-args insecure=1
 set -euo pipefail
@@ -10,6 +10,8 @@ ASKERS=$CLIENTS IPVS_ARGS=conn_tab_bits=20
 PAYLOAD=6
 SEGMENTS=20000
 . "$WITH/forward.conf"
+# How many processors send at once, one figure after the other; each at most as many as the machine has.
+PROCESSORS=${PROCESSORS:-1}
 CONTENDERS=${CONTENDERS:-direct forward flowtable ipvs-nat ipvs-dr thop thop-siphash}
 
 unload_modules
@@ -67,7 +69,7 @@ flowtable_ends() {
 
 thop_begins() {
 	TO=$VIP
-	load_switch "$SWITCH_ARGS buckets=$(($1 + 65536)) connections=$(($1 + 65536)) ${2:-}"
+	load_switch "$SWITCH_ARGS buckets=${3:-$(($1 + 65536))} connections=$(($1 + 65536)) ${2:-}"
 	configure <<-END
 		pool web check-interval off
 		server s pool web address $BACK_SERVER:80
@@ -78,24 +80,41 @@ thop_ends() { unload_module thop_switch; }
 # The table's hash with a secret key instead of the paper's XOR.
 thop-siphash_begins() { thop_begins "$1" hash=siphash; }
 thop-siphash_ends() { thop_ends; }
+# All connections behind one lock.
+thop-one-bucket_begins() { thop_begins "$1" '' 1; }
+thop-one-bucket_ends() { thop_ends; }
 
 # --- measuring
 
+# kernel_memory: what the kernel uses that could be for connections, octets: small objects, and tables.
+kernel_memory() { awk '/^(Slab|VmallocUsed|Percpu):/ { sum += $2 } END { print sum * 1024 }' /proc/meminfo; }
+# A figure of few connections would be noise.
+ENOUGH=100000
+
 for count in $COUNTS; do
 	for contender in $CONTENDERS; do
+		memory=$(kernel_memory)
 		"${contender}_begins" "$count"
 		spawn_server
-		[ "$contender" = direct ] || [ "$contender" = forward ] ||
+		case $contender in
+		direct | forward) ;;
+		*)
 			traffic client establish --service $TO --connections "$count"
-		# What is on its way arrives.
-		sleep 1
-		before=$(sunk)
-		traffic client flood --service $TO --connections "$count" --segments $SEGMENTS --payload $PAYLOAD
-		sleep 0.1
-		arrived=$(($(sunk) - before))
-		[ "$arrived" = $((SEGMENTS + SEGMENTS / 10)) ] || fail "$contender: $arrived segments have arrived"
-		# What the two marks were for.
-		echo "measured forward $contender $count $SEGMENTS"
+			# What is on its way arrives, and what is no longer used goes.
+			sleep 1
+			[ "$count" -lt $ENOUGH ] || echo "memory $contender $count $(($(kernel_memory) - memory))"
+			;;
+		esac
+		for processors in $PROCESSORS; do
+			before=$(sunk)
+			traffic client flood --service $TO --connections "$count" --segments $SEGMENTS --payload $PAYLOAD \
+				--processors "$processors"
+			sleep 0.1
+			arrived=$(($(sunk) - before))
+			[ "$arrived" = $((processors * (SEGMENTS + SEGMENTS / 10))) ] || fail "$contender: $arrived segments have arrived"
+			# What the two marks were for.
+			echo "measured forward $contender $count $SEGMENTS $processors"
+		done
 		kill "$SERVING"
 		wait "$SERVING" || true
 		"${contender}_ends"

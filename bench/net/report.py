@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """From what a machine printed and counted to bench/results.json and a table.
 
-    report.py forward|chain|web KERNEL PRINTED COUNTED
+    report.py forward|scaling|chain|web KERNEL PRINTED COUNTED
 
 PRINTED has a line `measured ...` for every two lines of COUNTED: the marks before and after, each with the instructions of
 every processor so far.
@@ -30,6 +30,15 @@ def measured(printed, counted):
             before, after, *marks = marks
             yield words[1:], [b - a for a, b in zip(before, after)]
     assert not marks, "marks that nobody has told of"
+
+
+def used(printed):
+    """What each line says behind `memory`: contender, connections, octets of all of them."""
+    for line in open(printed):
+        words = line.split()
+        if words[:1] == ["memory"]:
+            contender, connections, octets = words[1:]
+            yield contender, int(connections), int(octets)
 
 
 def keep(results):
@@ -114,16 +123,25 @@ def bars(title, unit, results, columns, less=None):
     return "\n".join([*svg, "</svg>"]) + "\n"
 
 
-def forward(kernel, lines):
-    results = [
+def forward(kernel, lines, memory):
+    costs = [
         Result("forward", contender, int(connections), 1, 60, round(sum(executed) / int(times)), "instructions/segment")
-        for (_, contender, connections, times), executed in lines
+        for (_, contender, connections, times, _), executed in lines
     ]
-    counts = sorted({one.connections for one in results})
-    columns = [(f"{count:,} connection{'s' if count > 1 else ''}", lambda one, count=count: one.connections == count) for count in counts]
+    room = [
+        Result("memory", contender, connections, 1, 0, round(octets / connections), "octets/connection")
+        for contender, connections, octets in memory
+    ]
+
+    def by_connections(results):
+        counts = sorted({one.connections for one in results})
+        return [(f"{count:,} connection{'s' if count > 1 else ''}", lambda one, count=count: one.connections == count)
+                for count in counts]
+
+    columns = by_connections(costs)
     title = "Forwarding a segment: instructions, by connections in the table"
-    plot("forward", bars(title, "instructions for each segment", results, columns, less=NOTHING))
-    return results, [
+    plot("forward", bars(title, "instructions for each segment", costs, columns, less=NOTHING))
+    return costs + room, [
         f"# What forwarding a segment costs, kernel {kernel}",
         "",
         "Instructions of the whole machine for one segment of a client (60 octets with its Ethernet header), less what the",
@@ -131,9 +149,36 @@ def forward(kernel, lines):
         "counted by a plugin; a client, a switch and a server in network namespaces, joined by veth. Made by",
         "`make bench-forward`.",
         "",
-        *table(results, columns, less=NOTHING, unit_of="flowtable"),
+        *table(costs, columns, less=NOTHING, unit_of="flowtable"),
         "",
         "![The same as bars](forward.svg)",
+        *([] if not room else [
+            "",
+            "What the kernel uses for each connection, octets, with the tables, which were given room for all of them; in brackets the",
+            "ratio to IPVS-DR:",
+            "",
+            *table(room, by_connections(room), unit_of="ipvs-dr"),
+        ]),
+    ]
+
+
+def scaling(kernel, lines):
+    results = []
+    for (_, contender, connections, times, cpus), executed in lines:
+        # Processors that work side by side have worked for as long as the one that had most to do.
+        cost = round(max(executed) / int(times))
+        results.append(Result("scaling", contender, int(connections), int(cpus), 60, cost, "instructions/segment"))
+    alone, together = ({one.contender: one.value for one in results if one.cpus == cpus} for cpus in (1, 2))
+    return results, [
+        f"# Two processors that forward, kernel {kernel}",
+        "",
+        "Instructions of a processor for each segment that it sends through the switch (60 octets with its Ethernet header; generator, switch",
+        "and sink), alone and while another does the same on other connections; what waiting for locks takes is in it. Two that do not hinder each",
+        "other do twice as much as one. Under QEMU, on two processors of the host. Made by `make bench-scaling`.",
+        "",
+        "| contender | one | two | together they do |",
+        "|---|---:|---:|---:|",
+        *(f"| {name} | {alone[name]:,} | {together[name]:,} | {2 * alone[name] / together[name]:.2f} times as much |" for name in alone),
     ]
 
 
@@ -220,7 +265,11 @@ def web(kernel, lines):
 
 
 def main(bench, kernel, printed, counted):
-    results, lines = {"forward": forward, "chain": chain, "web": web}[bench](kernel, measured(printed, counted))
+    lines = measured(printed, counted)
+    if bench == "forward":
+        results, lines = forward(kernel, lines, used(printed))
+    else:
+        results, lines = {"scaling": scaling, "chain": chain, "web": web}[bench](kernel, lines)
     keep(results)
     text = "\n".join(lines) + "\n"
     with open(f"net/results/{bench}.md", "w") as f:

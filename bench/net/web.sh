@@ -21,8 +21,9 @@ cables
 for node in client server1; do on $node nft delete table ip mute; done
 answers_via $DIRECT_CLIENT
 
-# alone: whether there is one processor only.
-alone() { [ "$(nproc)" = 1 ]; }
+# alone: whether there is one processor only. Later this script has only one to run on.
+PROCESSORS=$(nproc)
+alone() { [ "$PROCESSORS" = 1 ]; }
 
 # steer NODE DEVICE PROCESSOR
 steer() { on "$1" sh -c "printf %x $((1 << $3)) >/sys/class/net/$2/queues/rx-0/rps_cpus"; }

@@ -6,9 +6,15 @@ use std::{
     collections::HashSet,
     io::{self, Read},
     net::{Ipv4Addr, SocketAddrV4},
+    sync::Barrier,
+    thread,
     time::Duration,
 };
 
+use nix::{
+    sched::{sched_setaffinity, CpuSet},
+    unistd::Pid,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
@@ -125,25 +131,83 @@ pub fn establish(connections: &Connections, at_once: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub fn flood(connections: &Connections, segments: u32, payload: usize) -> io::Result<()> {
-    let sender = sender()?;
-    let to = SocketAddrV4::new(connections.service, 0).into();
-    let payload = vec![0; payload];
-    let send = |k: u32| -> io::Result<()> {
-        // Far from the one before, in whatever is sorted by address.
-        let n = (u64::from(k) * 7919 % u64::from(connections.connections)) as u32;
-        let seq = Connections::isn(n).wrapping_add(1 + REQUEST.len() as u32);
-        let segment = connections.segment(n, seq, 1, ACK);
-        sender.send_to(&segment.write(&payload), &to).map(drop)
+pub fn flood(
+    connections: &Connections,
+    segments: u32,
+    payload: usize,
+    processors: u32,
+) -> io::Result<()> {
+    // Nobody begins before all are ready, and all of them are done before the second mark.
+    let (ready, done) = (
+        &Barrier::new(processors as usize),
+        &Barrier::new(processors as usize),
+    );
+    let payload = &vec![0; payload];
+    let part = |part: u32| -> io::Result<()> {
+        let prepared = Flood::on(part, processors, connections, payload).and_then(|flood| {
+            // What is made by the first ones, routes for instance, is not what is measured.
+            flood.send(segments / 10).map(|()| flood)
+        });
+        let mark = || (part == 0).then(mark);
+        ready.wait();
+        mark();
+        let sent = prepared.and_then(|flood| flood.send(segments));
+        done.wait();
+        mark();
+        sent
     };
-    // What is made by the first ones, routes for instance, is not what is measured.
-    for k in 0..segments / 10 {
-        send(k)?;
+    thread::scope(|scope| {
+        let parts: Vec<_> = (0..processors)
+            .map(|n| scope.spawn(move || part(n)))
+            .collect();
+        parts
+            .into_iter()
+            .try_for_each(|part| part.join().expect("a thread that does not panic"))
+    })
+}
+
+/// What one processor sends.
+struct Flood<'a> {
+    sender: Socket,
+    part: u32,
+    parts: u32,
+    connections: &'a Connections,
+    payload: &'a [u8],
+}
+
+impl<'a> Flood<'a> {
+    /// From this thread, which stays on processor `part` from here on.
+    fn on(
+        part: u32,
+        parts: u32,
+        connections: &'a Connections,
+        payload: &'a [u8],
+    ) -> io::Result<Self> {
+        if parts > 1 {
+            let mut own = CpuSet::new();
+            own.set(part as usize)?;
+            sched_setaffinity(Pid::from_raw(0), &own)?;
+        }
+        Ok(Self {
+            sender: sender()?,
+            part,
+            parts,
+            connections,
+            payload,
+        })
     }
-    mark();
-    for k in 0..segments {
-        send(k)?;
+
+    /// Sends segments on each `parts`-th connection, in turn.
+    fn send(&self, segments: u32) -> io::Result<()> {
+        let to = SocketAddrV4::new(self.connections.service, 0).into();
+        let own = u64::from(self.connections.connections / self.parts).max(1);
+        for k in 0..segments {
+            // Far from the one before, in whatever is sorted by address.
+            let n = (u64::from(k) * 7919 % own) as u32 * self.parts + self.part;
+            let seq = Connections::isn(n).wrapping_add(1 + REQUEST.len() as u32);
+            let segment = self.connections.segment(n, seq, 1, ACK);
+            self.sender.send_to(&segment.write(self.payload), &to)?;
+        }
+        Ok(())
     }
-    mark();
-    Ok(())
 }

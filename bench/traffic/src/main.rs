@@ -43,6 +43,9 @@ enum What {
         /// Octets of payload in each.
         #[arg(long, default_value_t = 0)]
         payload: usize,
+        /// On how many processors at once; each sends so many segments, on connections of its own.
+        #[arg(long, default_value_t = 1)]
+        processors: u32,
     },
     /// Makes real requests, between two marks.
     Requests(requests::Requests),
@@ -84,7 +87,8 @@ fn main() -> io::Result<()> {
             connections,
             segments,
             payload,
-        } => client::flood(&connections, segments, payload),
+            processors,
+        } => client::flood(&connections, segments, payload, processors),
         What::Requests(requests) => requests.run(),
         What::Serve { address } => server::serve(address),
         What::Mark => {
