@@ -87,6 +87,10 @@ module! {
             default: 4096,
             description: "Most peers whose messages are told from repetitions, per network namespace",
         },
+        first_segment: u8 {
+            default: 1,
+            description: "1: hand a request in its connection's first segment over without a socket here",
+        },
         chain_warn: u32 {
             default: 64,
             description: "How long a chain of the table of connections may grow before the log says so",
@@ -115,6 +119,8 @@ impl kernel::Module for ThopSwitch {
             protocol: thop_kernel::parameter(module_parameters::protocol.value()),
             insecure: thop_kernel::parameter::<u8>(module_parameters::insecure.value()) != 0,
             peers: thop_kernel::parameter(module_parameters::peers.value()),
+            first_segment: thop_kernel::parameter::<u8>(module_parameters::first_segment.value())
+                != 0,
             keyed: thop_kernel::hash::is_keyed(),
             chains: thop_kernel::table::ChainWatch::new(thop_kernel::parameter::<u32>(
                 module_parameters::chain_warn.value(),

@@ -22,6 +22,8 @@ pub enum Phase {
     Active,
     /// The server has the connection, and the client has sent FIN or RST.
     Closed,
+    /// No server has taken the connection, and the switch's own stack has it again.
+    Returned,
 }
 
 /// What to do with a segment of the client.
@@ -37,6 +39,8 @@ pub enum Verdict {
     Drop,
     /// Remove the element and let the segment go up the stack.
     PassUp,
+    /// Let the segment go up the stack.
+    Stack,
 }
 
 /// How long an element stays after the client's last segment, milliseconds, at most 2^31 - 1.
@@ -48,6 +52,13 @@ pub struct Timeouts {
     pub closed_ms: u32,
     /// Neither side has closed.
     pub idle_ms: u32,
+}
+
+impl Timeouts {
+    /// For how long an element stays at least, milliseconds.
+    pub fn shortest_ms(&self) -> u32 {
+        self.linger_ms.min(self.closed_ms).min(self.idle_ms)
+    }
 }
 
 impl Default for Timeouts {
@@ -134,6 +145,8 @@ impl Flow {
             {
                 Verdict::PassUp
             }
+            Phase::Returned if syn && !flags.contains(Flags::ACK) => Verdict::PassUp,
+            Phase::Returned => Verdict::Stack,
             // The SYN that meets a living connection is the server's to judge: it answers with a
             // challenge ACK, and a client that has lost its state resets the old connection then
             // (RFC 5961, section 4).
@@ -168,6 +181,11 @@ impl Flow {
         self.taken()
     }
 
+    /// No server has taken the connection, and the stack gets it back.
+    pub fn returned(&mut self) {
+        self.phase = Phase::Returned;
+    }
+
     /// Whether the element has outlived its use.
     ///
     /// Never so in handoff, which ends by its own deadlines.
@@ -175,7 +193,7 @@ impl Flow {
     pub fn expired(&self, timeouts: &Timeouts, now_ms: u32) -> bool {
         let timeout_ms = match (self.phase, self.gone) {
             (Phase::Handoff, _) => return false,
-            (Phase::Closed, true) => timeouts.linger_ms,
+            (Phase::Closed, true) | (Phase::Returned, _) => timeouts.linger_ms,
             // A server that closed first may be gone while its kernel keeps FIN-WAIT-2 or
             // TIME-WAIT, to which the client's FIN must still find its way.
             (Phase::Closed, false) | (Phase::Active, true) => timeouts.closed_ms,
@@ -287,6 +305,21 @@ mod tests {
         assert_eq!(flow.phase(), Phase::Active);
         assert!(flow.is_gone());
         assert!(!flow.gone());
+    }
+
+    #[test]
+    fn what_no_server_has_taken_is_the_stacks() {
+        let mut flow = Flow::new(0);
+        assert_eq!(see(&mut flow, FIN), Verdict::Hold);
+        flow.returned();
+        assert_eq!(see(&mut flow, ACK), Verdict::Stack);
+        assert_eq!(see(&mut flow, FIN), Verdict::Stack);
+        assert_eq!(see(&mut flow, RST), Verdict::Stack);
+        assert_eq!(see(&mut flow, SYN_ACK), Verdict::Stack);
+        assert_eq!(see(&mut flow, SYN), Verdict::PassUp);
+        assert!(!flow.taken());
+        assert!(!flow.expired(&Timeouts::default(), 9_999));
+        assert!(flow.expired(&Timeouts::default(), 10_000));
     }
 
     #[test]

@@ -22,6 +22,7 @@
 //! | [`config`] | the configuration grammar and the choice of a pool |
 //! | [`command`] | what an operator may order |
 //! | [`wire`] | THOP messages |
+//! | [`syn`] | whether a SYN may be answered with a cookie |
 //! | [`flow`] | the life of a handed-over connection at the switch |
 //! | [`health`] | a server's checks made into a state |
 //! | [`clock`] | what time it is at another machine, at least |
@@ -58,5 +59,6 @@ pub mod policy;
 pub mod request;
 pub mod ring;
 pub mod rules;
+pub mod syn;
 pub mod tls;
 pub mod wire;

@@ -20,6 +20,16 @@ void thop_spin_unlock_bh(spinlock_t *lock)
 	spin_unlock_bh(lock);
 }
 
+void thop_bh_disable(void)
+{
+	local_bh_disable();
+}
+
+void thop_bh_enable(void)
+{
+	local_bh_enable();
+}
+
 u64 thop_rcu_begin(void)
 {
 	return start_poll_synchronize_rcu();
@@ -525,6 +535,15 @@ u32 thop_tcp_rcv_nxt(const struct sock *sk)
 	return tcp_sk(sk)->rcv_nxt;
 }
 
+static u32 thop_age_ms(bool usec_ts, u32 sent)
+{
+	u32 age = tcp_clock_ts(usec_ts) - sent;
+
+	if (!sent)
+		return 0;
+	return usec_ts ? age / USEC_PER_MSEC : age;
+}
+
 void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s)
 {
 	const struct inet_sock *inet = inet_sk(sk);
@@ -549,7 +568,122 @@ void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s)
 		.sack_ok = tcp_is_sack(tp),
 		.tstamp_ok = tp->rx_opt.tstamp_ok,
 		.ecn_ok = tcp_ecn_mode_rfc3168(tp),
+		.age_ms = thop_age_ms(tp->tcp_usec_ts, tp->rx_opt.tstamp_ok ? tp->rx_opt.rcv_tsecr : 0),
 	};
+}
+
+/* Requests for connections, at the switch. */
+
+const struct inet_connection_sock_af_ops *thop_sk_ops(const struct sock *sk)
+{
+	return READ_ONCE(inet_csk(sk)->icsk_af_ops);
+}
+
+void thop_sk_set_ops(struct sock *sk, const struct inet_connection_sock_af_ops *ops)
+{
+	WRITE_ONCE(inet_csk(sk)->icsk_af_ops, ops);
+}
+
+void thop_sk_answer_with_cookies(struct sock *sk)
+{
+	struct request_sock_queue *queue = &inet_csk(sk)->icsk_accept_queue;
+
+	/* One that does not listen has a backlog of 0: see inet_csk_reqsk_queue_is_full(). */
+	atomic_set(&queue->qlen, 1);
+	/* It is meant to be so, and nothing to warn of. */
+	queue->synflood_warned = 1;
+}
+
+void thop_sk_cookie_sent(const struct sock *sk)
+{
+	tcp_synq_overflow(sk);
+}
+
+bool thop_syn_has_isn(const struct sk_buff *skb)
+{
+	return TCP_SKB_CB(skb)->tcp_tw_isn;
+}
+
+const u8 *thop_tcp_header(const struct sk_buff *skb, unsigned int *len)
+{
+	*len = tcp_hdrlen(skb);
+	return (const u8 *)tcp_hdr(skb);
+}
+
+void thop_req_state(const struct request_sock *req, const struct sk_buff *skb,
+		    struct thop_tcp_state *s)
+{
+	const struct inet_request_sock *ireq = inet_rsk(req);
+	const struct tcp_request_sock *treq = tcp_rsk(req);
+
+	*s = (struct thop_tcp_state) {
+		.client_addr = ireq->ir_rmt_addr,
+		.service_addr = ireq->ir_loc_addr,
+		.client_port = ntohs(ireq->ir_rmt_port),
+		.service_port = ireq->ir_num,
+		.copied_seq = treq->rcv_isn + 1,
+		.rcv_nxt = TCP_SKB_CB(skb)->end_seq,
+		.snd_una = treq->snt_isn + 1,
+		.write_seq = treq->snt_isn + 1,
+		.ts_recent = req->ts_recent,
+		.ts_now = tcp_clock_ts(treq->req_usec_ts) + treq->ts_off,
+		.snd_wnd = ntohs(tcp_hdr(skb)->window) << ireq->snd_wscale,
+		.mss = req->mss,
+		.snd_wscale = ireq->snd_wscale,
+		.rcv_wscale = ireq->rcv_wscale,
+		.wscale_ok = ireq->wscale_ok,
+		.sack_ok = ireq->sack_ok,
+		.tstamp_ok = ireq->tstamp_ok,
+		.ecn_ok = ireq->ecn_ok && !treq->accecn_ok,
+	};
+}
+
+bool thop_skb_acks_cookie(const struct sk_buff *skb, u32 before)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+	struct tcphdr th = *(const struct tcphdr *)((const void *)iph + ip_hdrlen(skb));
+
+	be32_add_cpu(&th.seq, before);
+	return __cookie_v4_check(iph, &th);
+}
+
+struct net *thop_sk_net(const struct sock *sk)
+{
+	return sock_net(sk);
+}
+
+s32 thop_skb_behind_cookie(const struct sk_buff *skb)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+	struct tcphdr th = *(const struct tcphdr *)((const void *)iph + ip_hdrlen(skb));
+	/* The least that a cookie can say, which is 0. */
+	u16 mss = 0;
+
+	be32_add_cpu(&th.seq, -1);
+	return __cookie_v4_init_sequence(iph, &th, &mss) - (ntohl(th.ack_seq) - 1);
+}
+
+void thop_skb_get(struct sk_buff *skb)
+{
+	skb_get(skb);
+}
+
+struct sk_buff *thop_skb_share_check(struct sk_buff *skb)
+{
+	return skb_share_check(skb, GFP_ATOMIC | __GFP_NOWARN);
+}
+
+/* Softirqs disabled, RCU. On success the packet has a device and a route, and begins with its IP header. */
+bool thop_skb_receive_again(struct net *net, struct sk_buff *skb)
+{
+	skb->dev = dev_get_by_index_rcu(net, skb->skb_iif);
+	if (!skb->dev)
+		return false;
+	__skb_push(skb, -skb_network_offset(skb));
+	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
+	/* TCP has verified it before. */
+	thop_skb_set_unnecessary(skb);
+	return thop_route_local(skb, ip_hdr(skb)->daddr);
 }
 
 /* Sockets at the server. */

@@ -46,6 +46,8 @@ typedef void (*thop_destruct_t)(struct sock *sk);
 void thop_spin_lock_init(spinlock_t *lock);
 void thop_spin_lock_bh(spinlock_t *lock);
 void thop_spin_unlock_bh(spinlock_t *lock);
+void thop_bh_disable(void);
+void thop_bh_enable(void);
 u64 thop_rcu_begin(void);
 bool thop_rcu_is_over(u64 cookie);
 
@@ -161,10 +163,28 @@ struct thop_tcp_state {
 	bool sack_ok;
 	bool tstamp_ok;
 	bool ecn_ok;
+	/* How long ago it was sent what the client has echoed last, milliseconds; 0: not known. */
+	u32 age_ms;
 };
 u32 thop_tcp_copied_seq(const struct sock *sk);
 u32 thop_tcp_rcv_nxt(const struct sock *sk);
 void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s);
+
+/* Requests for connections, at the switch. */
+const struct inet_connection_sock_af_ops *thop_sk_ops(const struct sock *sk);
+void thop_sk_set_ops(struct sock *sk, const struct inet_connection_sock_af_ops *ops);
+void thop_sk_answer_with_cookies(struct sock *sk);
+void thop_sk_cookie_sent(const struct sock *sk);
+bool thop_syn_has_isn(const struct sk_buff *skb);
+const u8 *thop_tcp_header(const struct sk_buff *skb, unsigned int *len);
+void thop_req_state(const struct request_sock *req, const struct sk_buff *skb,
+		    struct thop_tcp_state *s);
+bool thop_skb_acks_cookie(const struct sk_buff *skb, u32 before);
+s32 thop_skb_behind_cookie(const struct sk_buff *skb);
+void thop_skb_get(struct sk_buff *skb);
+struct sk_buff *thop_skb_share_check(struct sk_buff *skb);
+struct net *thop_sk_net(const struct sock *sk);
+bool thop_skb_receive_again(struct net *net, struct sk_buff *skb);
 
 /* Sockets at the server. */
 struct sock *thop_find_listener(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,

@@ -20,6 +20,8 @@
 //!                      Lingering ──────────────> Done           an ordinary close
 //! ```
 //!
+//! A request that lies in its connection's first segment can do without all that: see `listener/first.rs`.
+//!
 //! A connection may also be *queued*: `Waiting` in all but that new octets change nothing until its
 //! [`Turn`] comes. Its socket stays with the stack, which acknowledges, and notices a reset.
 //!
@@ -52,12 +54,16 @@
 
 use core::{
     cell::UnsafeCell,
+    ffi::c_int,
+    marker::PhantomData,
     mem,
     net::{
         IpAddr,
         Ipv4Addr, //
     },
-    ptr, slice,
+    ptr,
+    ptr::NonNull,
+    slice, //
 };
 
 use kernel::{
@@ -71,10 +77,18 @@ use kernel::{
             Relaxed,
             Release, //
         },
+        rcu,
         Arc, //
     }, //
 };
-use thop_core::addr::Endpoint;
+use thop_core::{
+    addr::Endpoint,
+    packet::{
+        timestamps,
+        Flags,
+        TCP_HEADER, //
+    },
+};
 
 use crate::{
     bindings,
@@ -92,13 +106,21 @@ use crate::{
 };
 
 mod deadlines;
+mod first;
 mod stream;
 
 use deadlines::{
     Deadlines,
     Links, //
 };
+use first::Operations;
+pub use first::{
+    First,
+    Unread, //
+};
+use stream::read_skb;
 pub use stream::{
+    Arrived,
     Parked,
     Snapshot,
     Stream,
@@ -129,6 +151,12 @@ pub trait Dispatcher: Send + Sync + 'static {
     fn received(&self, stream: Stream<'_, Self>, progress: &mut Self::Progress) -> Outcome
     where
         Self: Sized;
+
+    /// A connection's first octets have come, and there is no socket for it yet. Whether it is taken: then there
+    /// will be none. Else all goes its usual way.
+    ///
+    /// Softirq, RCU read-side section, without a lock. Two processors may come with the same octets at once.
+    fn first(&self, first: First<'_>) -> bool;
 
     /// A connection has ended while it was queued: see [`Stream::queue()`].
     ///
@@ -194,6 +222,8 @@ struct Core<D: Dispatcher> {
     socket: *mut bindings::socket,
     /// The callbacks that the listening socket was made with.
     callbacks: Callbacks,
+    /// What the listening socket does with connection requests, if it takes requests from first segments.
+    operations: Operations,
     /// Children that wait for the worker; each entry owns a reference.
     #[pin]
     queue: SpinLockBh<Queue<D>>,
@@ -798,44 +828,82 @@ impl<D: Dispatcher> Core<D> {
     }
 }
 
+/// A socket of the kernel's own, open as long as this exists.
+struct Socket(NonNull<bindings::socket>);
+
+// SAFETY: A socket belongs to no thread.
+unsafe impl Send for Socket {}
+// SAFETY: As above.
+unsafe impl Sync for Socket {}
+
+impl Socket {
+    /// A TCP socket over IPv4. Process context.
+    fn new(namespace: Namespace) -> Result<Self> {
+        let mut socket = ptr::null_mut();
+        // SAFETY: The namespace is alive; process context.
+        to_result(unsafe { bindings::thop_socket_create(namespace.as_ptr(), &mut socket) })?;
+        NonNull::new(socket).map(Self).ok_or(ENOMEM)
+    }
+
+    fn as_ptr(&self) -> *mut bindings::socket {
+        self.0.as_ptr()
+    }
+
+    fn sk(&self) -> *mut bindings::sock {
+        // SAFETY: It is open.
+        unsafe { bindings::thop_socket_sk(self.as_ptr()) }
+    }
+}
+
+impl Drop for Socket {
+    /// Process context.
+    fn drop(&mut self) {
+        // SAFETY: It is open, and this is its last use.
+        unsafe { bindings::sock_release(self.as_ptr()) }
+    }
+}
+
 /// A listening socket with its connections. Dropping it closes all that were not parked away.
 pub struct Listener<D: Dispatcher> {
     core: Arc<Core<D>>,
+    /// Closed when nobody uses [`Core::operations`] any more.
+    _cookies: Socket,
 }
 
 impl<D: Dispatcher> Listener<D> {
     /// Listens on `address`, which need not be configured on this machine yet. `window` is how many
-    /// octets a client may send at first. Process context.
+    /// octets a client may send at first. With `first`, requests are taken from first segments. Process context.
     pub fn new(
         namespace: Namespace,
         address: (Ipv4Addr, u16),
         window: u32,
+        first: bool,
         dispatcher: D,
     ) -> Result<Self> {
-        let mut socket = ptr::null_mut();
-        // SAFETY: The namespace is alive; process context.
-        to_result(unsafe { bindings::thop_socket_create(namespace.as_ptr(), &mut socket) })?;
-        // SAFETY: Just made.
-        let sk = unsafe { bindings::thop_socket_sk(socket) };
+        let socket = Socket::new(namespace)?;
+        let cookies = Socket::new(namespace)?;
+        let (open, sk) = (socket.as_ptr(), socket.sk());
         let mut callbacks = Callbacks {
             data_ready: None,
             state_change: None,
         };
-        // SAFETY: Nobody else has the socket yet.
-        unsafe {
+        // SAFETY: Nobody else has the sockets yet.
+        let operations = unsafe {
             bindings::thop_sk_get_callbacks(
                 sk,
                 &mut callbacks.data_ready,
                 &mut callbacks.state_change,
-            )
+            );
+            Operations::new::<D>(sk, cookies.sk())
         };
         let core = Arc::pin_init(
             pin_init!(Core {
                 kind: Kind::Core,
                 dispatcher,
                 closing: Atomic::new(false),
-                socket,
+                socket: open,
                 callbacks,
+                operations,
                 queue <- SpinLockBh::new(Queue { first: ptr::null_mut(), closed: false }),
                 waiting: UnsafeCell::new(Deadlines::new()),
                 kept: UnsafeCell::new(Deadlines::new()),
@@ -844,16 +912,18 @@ impl<D: Dispatcher> Listener<D> {
                 work <- Work::new(Self::work_callback()),
             }),
             memory::may_sleep(),
-        )
-        .inspect_err(|_| {
-            // SAFETY: Ours, and nobody else has it.
-            unsafe { bindings::sock_release(socket) }
-        })?;
-        let this = Self { core };
-        // SAFETY: Nobody else has the socket before it listens. The core outlives it: see `drop()`.
+        )?;
+        // From here on `drop()` closes it.
+        let _ = mem::ManuallyDrop::new(socket);
+        let this = Self {
+            core,
+            _cookies: cookies,
+        };
+        // SAFETY: Nobody else has the socket before it listens. The core outlives it: see `drop()`. The window that a cookie's
+        // SYN-ACK offers is the one that the child will have.
         unsafe {
             to_result(bindings::thop_socket_bind(
-                socket,
+                this.core.socket,
                 be32(address.0),
                 address.1,
             ))?;
@@ -863,8 +933,13 @@ impl<D: Dispatcher> Listener<D> {
                 Some(Core::<D>::state_change_callback),
             );
             bindings::thop_sk_set_user_data(sk, Arc::as_ptr(&this.core).cast_mut().cast());
-            bindings::thop_sk_limit_window(sk, window as i32);
-            to_result(bindings::thop_socket_listen(socket))?;
+            for sk in [sk, this._cookies.sk()] {
+                bindings::thop_sk_limit_window(sk, window as i32);
+            }
+            if first {
+                this.core.operations.install(sk);
+            }
+            to_result(bindings::thop_socket_listen(this.core.socket))?;
         }
         Ok(this)
     }

@@ -8,9 +8,14 @@ use thop_core::packet::{
     Segment, //
 };
 
-use crate::instance::{
-    Packet,
-    Verdict, //
+use crate::{
+    bindings,
+    instance::{
+        Packet,
+        Verdict, //
+    },
+    messages::ipv4,
+    send::be32, //
 };
 
 /// Reads the headers of a packet in PRE_ROUTING, collecting fragments for this machine.
@@ -37,4 +42,28 @@ pub fn read(mut packet: Packet<'_>) -> Result<(Packet<'_>, Segment), Verdict> {
             Err(_) => return Err(packet.accept()),
         }
     }
+}
+
+/// Whether this machine's stack has a socket of a segment's connection, of whatever kind, but those that listen.
+pub fn has_socket(packet: &mut Packet<'_>, segment: &Segment) -> bool {
+    let key = &segment.key;
+    let (Some(client), Some(service)) = (ipv4(key.client.ip), ipv4(key.service.ip)) else {
+        return false;
+    };
+    // SAFETY: Within the hook's RCU section, with a device; the lookup gives a counted reference or null.
+    unsafe {
+        let sk = bindings::thop_find_established(
+            packet.namespace().as_ptr(),
+            packet.skb().as_ptr(),
+            be32(client),
+            key.client.port,
+            be32(service),
+            key.service.port,
+        );
+        if sk.is_null() {
+            return false;
+        }
+        bindings::thop_sock_gen_put(sk);
+    }
+    true
 }

@@ -219,6 +219,21 @@ impl SkBuff {
         unsafe { bindings::thop_skb_fix_complete(self.as_ptr(), from, to) }
     }
 
+    /// Whether a received TCP segment acknowledges a SYN cookie of this machine's, and begins `before` octets before what its
+    /// client has to send first. It begins with its IP header, and both headers are linear.
+    pub fn acks_cookie(&self, before: u32) -> bool {
+        // SAFETY: By the type invariant the packet is valid; the function only reads headers.
+        unsafe { bindings::thop_skb_acks_cookie(self.as_ptr(), before) }
+    }
+
+    /// By how many octets a received TCP segment is behind the first that its client has to send, if it acknowledges
+    /// a SYN cookie that this machine could have made now; else it is any number. What a cookie says of the segment
+    /// size is added to it, and makes it up to 3 too small. The packet is as for [`Self::acks_cookie()`].
+    pub fn behind_cookie(&self) -> i32 {
+        // SAFETY: By the type invariant the packet is valid; the function only reads headers.
+        unsafe { bindings::thop_skb_behind_cookie(self.as_ptr()) }
+    }
+
     /// Cuts every tie to the way the packet came: socket, route, connection tracking, time stamp.
     #[inline]
     pub fn detach(&mut self) {

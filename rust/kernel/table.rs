@@ -359,6 +359,17 @@ impl<T: Element> Table<T> {
         self.room()?.fill_if(value, f).map_err(|_| Refused::Exists)
     }
 
+    /// Inserts `value` unless there is an element of the same key. Atomic context.
+    pub fn insert_new(&self, value: T) -> Result<(), (Refused, T)> {
+        match self.room() {
+            Ok(room) => room
+                .fill_if(value, |_| false)
+                .map(|_| ())
+                .map_err(|value| (Refused::Exists, value)),
+            Err(refused) => Err((refused, value)),
+        }
+    }
+
     /// Removes those elements of a bucket that `f` chooses, and gives each to `gone` once the lock
     /// is released. Returns how many are left.
     pub fn sweep(

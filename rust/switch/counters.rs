@@ -21,6 +21,13 @@ thop_kernel::counted_events! {
     Silent = "closed_without_request",
     /// A handoff was begun.
     Handoffs = "handoffs",
+    /// A handoff was begun of a request in its connection's first segment, without a socket.
+    FirstSegments = "handoffs_first_segment",
+    /// A segment was dropped of a connection whose first octets had not come yet, nearly always one that only
+    /// ends the handshake.
+    Early = "early_segments",
+    /// A first segment was given to the stack after all, as no server has taken its request.
+    GivenBack = "first_segments_given_back",
     /// A CREATE was sent, repetitions and moves included.
     CreatesSent = "creates_sent",
     /// CREATED came for a handoff that waited for it.

@@ -2,9 +2,9 @@
 
 //! The dispatcher: reads a request where it was received, chooses a server, and hands over.
 //!
-//! All of it happens in the softirq that brought the last octet needed, under the socket's lock; for
-//! a request that had to wait for a server, in the worker that calls it. The request is parsed in the
-//! receive queue and copied once: into CREATE.
+//! All of it happens in the softirq that brought the last octet needed: for a request in its connection's first segment without a
+//! socket and its lock, else under that; for a request that had to wait for a server, in the worker that calls it.
+//! The request is parsed where it was received and copied once: into CREATE.
 
 use core::net::IpAddr;
 
@@ -26,7 +26,10 @@ use thop_core::{
         Protocol,
         Target, //
     },
-    flow::Flow,
+    flow::{
+        Flow,
+        Phase, //
+    },
     http,
     packet::Flags,
     policy::Class,
@@ -45,7 +48,9 @@ use thop_core::{
 };
 use thop_kernel::{
     listener::{
+        Arrived,
         Dispatcher,
+        First,
         Outcome,
         Snapshot,
         Stream, //
@@ -55,6 +60,8 @@ use thop_kernel::{
         Create,
         MAX_REQUEST, //
     },
+    skb::SkBuff,
+    table::Refused,
     time::now_ms, //
 };
 
@@ -64,6 +71,7 @@ use crate::{
     handoff::{
         Connection,
         Pending,
+        Spare,
         Stage,
         LEASE_MS,
         REPEAT_MS, //
@@ -94,12 +102,85 @@ pub(crate) struct Reading {
     parser: Parser,
     /// How the request waits for a server.
     wait: Option<Wait>,
+    /// How late its first octets came.
+    late: Lateness,
+}
+
+/// How late a request begins. A cookie can be used again as long as it is good, some minutes, which is longer than a
+/// connection that was handed over is remembered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lateness {
+    None,
+    /// So late that the connection could have been handed over and forgotten: it may be an old segment, which
+    /// was under way for long. What must not be done twice is not done then.
+    Forgotten,
+    /// Later than it may.
+    TimedOut,
 }
 
 /// What reads the octets. That of TLS keeps a name and a list, for which others need not have room.
 enum Parser {
     Http(http::Parser),
     Tls(KBox<tls::Parser>),
+}
+
+/// Why they are nothing that can be dispatched, as the client is told it.
+enum Unreadable {
+    /// By this status.
+    Http(u16),
+    /// By this alert.
+    Tls(u8),
+}
+
+impl Parser {
+    /// How many octets were read.
+    fn fed(&self) -> u32 {
+        match self {
+            Self::Http(parser) => parser.fed(),
+            Self::Tls(parser) => parser.fed(),
+        }
+    }
+
+    /// Reads on. `None` when more is needed. What was read to its end before is there again.
+    fn read(&mut self, arrived: &impl Arrived) -> Result<Option<Message<'_>>, Unreadable> {
+        match self {
+            Self::Http(parser) => {
+                let (from, more) = (parser.fed(), http::Progress::NeedMore);
+                match feed(arrived, from, more, |octets| parser.feed(octets)) {
+                    Ok(http::Progress::Complete) => Ok(parser.head().map(Message::Http)),
+                    Ok(http::Progress::Http2) => Ok(Some(Message::Http2)),
+                    Ok(http::Progress::NeedMore) => Ok(None),
+                    Err(error) => Err(Unreadable::Http(error.status())),
+                }
+            }
+            Self::Tls(parser) => {
+                let (from, more) = (parser.fed(), tls::Progress::NeedMore);
+                match feed(arrived, from, more, |octets| parser.feed(octets)) {
+                    Ok(tls::Progress::Complete) => Ok(parser.hello().map(Message::Tls)),
+                    Ok(tls::Progress::NeedMore) => Ok(None),
+                    Err(error) => Err(Unreadable::Tls(error.alert())),
+                }
+            }
+        }
+    }
+}
+
+/// Feeds what has arrived from `from` on to a parser, as long as it says `more`; nothing at first, as it may know already.
+fn feed<P: PartialEq, E>(
+    arrived: &impl Arrived,
+    from: u32,
+    more: P,
+    mut feed: impl FnMut(&[u8]) -> Result<P, E>,
+) -> Result<P, E> {
+    let goes_on = |result: &Result<P, E>| result.as_ref().is_ok_and(|progress| *progress == more);
+    let mut result = feed(&[]);
+    if goes_on(&result) {
+        arrived.read(from, |octets| {
+            result = feed(octets);
+            goes_on(&result)
+        });
+    }
+    result
 }
 
 /// What the octets have turned out to be.
@@ -167,16 +248,15 @@ impl Service {
         let switch = &*self.switch;
         let speaks = message.speaks();
         let now = now_ms();
+        let snapshot = stream.snapshot();
         if wait.is_none() {
-            switch.count(match speaks {
-                Speaks::Http => Counter::Requests,
-                Speaks::Http2 => Counter::Prefaces,
-                Speaks::Tls => Counter::Hellos,
-            });
+            if let Some(status) = switch.refused_before(&key_of(&snapshot)) {
+                return self.refuse(speaks, status);
+            }
+            switch.count(read(speaks));
         }
         let guard = rcu::read_lock();
         let cluster = switch.cluster.read(&guard);
-        let snapshot = stream.snapshot();
         let chosen = with_request(&stream, message, snapshot.client.ip, |request| {
             self.choose(cluster, &guard, message, request, wait.is_none(), now)
         });
@@ -189,7 +269,33 @@ impl Service {
             }
         };
         *wait = None;
-        self.hand_over(stream, message, &snapshot, server, pool, class, now)
+        // From here on the socket neither acknowledges nor receives.
+        let park = |stream: Stream<'_, Self>| Spare::Socket(stream.park());
+        let chosen = (server, pool, class);
+        let (connection, create) = match self.offer(stream, message, &snapshot, chosen, park, now) {
+            Ok(offer) => offer,
+            Err(connection) => {
+                switch.removed(connection);
+                return self.refuse(speaks, 503);
+            }
+        };
+        let (key, id, ip) = (connection.key, connection.id, connection.server.ip);
+        match switch.table.insert(connection) {
+            Ok(Some(old)) => switch.removed(old),
+            Ok(None) => {}
+            Err((_, connection)) => {
+                switch.count(Counter::TableFull);
+                switch.answer_here(connection, 503);
+                return Outcome::Parked;
+            }
+        }
+        switch.count(Counter::Handoffs);
+        if switch.look_in(key, id, REPEAT_MS[0]) {
+            switch.send_create(create, ip);
+        } else {
+            switch.answer(&key, id, 503);
+        }
+        Outcome::Parked
     }
 
     /// The server for a request.
@@ -271,85 +377,79 @@ impl Service {
         Outcome::Queued
     }
 
-    #[allow(clippy::too_many_arguments)] // Each is a thing of its own.
-    fn hand_over(
+    /// A connection that `chosen` is to have, with its CREATE. `hold` keeps what may still be needed here; it is called when
+    /// nothing can fail any more. If that is not so, the connection without, which does not have the server any more.
+    fn offer<A: Arrived>(
         &self,
-        stream: Stream<'_, Self>,
+        arrived: A,
         message: Message<'_>,
         snapshot: &Snapshot,
-        server: Arc<Server>,
-        pool: Arc<Pool>,
-        class: Class,
+        chosen: (Arc<Server>, Arc<Pool>, Class),
+        hold: impl FnOnce(A) -> Spare,
         now: u64,
-    ) -> Outcome {
+    ) -> Result<(Connection, SkBuff), Connection> {
         let switch = &*self.switch;
-        let speaks = message.speaks();
-        let key = FlowKey {
-            client: snapshot.client,
-            service: snapshot.service,
-        };
-        let state = state_of(snapshot, stream.is_closed());
+        let (server, pool, class) = chosen;
+        let key = key_of(snapshot);
+        let closed = arrived.is_closed();
+        let state = state_of(snapshot, closed);
         let mut flow = Flow::new(now as u32);
-        if stream.is_closed() {
+        if closed {
             // The FIN is part of what is handed over.
             flow.on_segment(Flags::FIN, 0, 0, now as u32);
         }
         let id = switch.new_id();
-        // From here on the server is counted down when this is dropped without an element.
+        let lease = server.lease(now + LEASE_MS, now);
+        // From here on the server is counted down when this leaves without an element.
         let mut connection = Connection {
             key,
             server: server.clone(),
             id,
             handoff_ack: snapshot.snd_nxt,
             flow,
-            life: 0,
+            life: lease.life,
             counted: true,
+            refusal: 0,
             pending: None,
         };
-        let give_up = |connection: Connection| {
-            switch.removed(connection);
-            self.refuse(speaks, 503)
-        };
 
-        let request_len = stream.len();
+        let request_len = arrived.len();
         let haste = message.haste();
-        let lease = server.lease(now + LEASE_MS, now);
-        connection.life = lease.life;
-        let create = wire::Message {
+        let says = wire::Message {
             handoff: switch.handoff(id),
             parties: server.parties(&key),
             body: lease.create(state, request_len, server.haste(haste)),
         };
-        let prepared = Create::new(&create, request_len as usize, |packet, at| {
-            stream.copy_to(packet, at)
+        let create = Create::new(&says, request_len as usize, |packet, at| {
+            arrived.copy_to(packet, at)
         });
-        let prepared = match prepared {
-            Ok(prepared) => prepared,
+        let create = match create {
+            Ok(create) => create,
             Err(error) => {
                 if error == EMSGSIZE {
                     switch.count(Counter::RequestTooLong);
                 }
-                return give_up(connection);
+                return Err(connection);
             }
         };
-        let (Ok(first), Ok(place)) = (
-            prepared.packet(&create),
+        let (Ok(packet), Ok(place)) = (
+            create.packet(&says),
             KBox::<Pending>::new_uninit(memory::atomic()),
         ) else {
             switch.count(Counter::NoMemory);
-            return give_up(connection);
+            return Err(connection);
         };
 
-        // From here on the socket neither acknowledges nor receives.
+        server.offered.fetch_add(1, Relaxed);
         let pending = Pending {
-            parked: stream.park(),
-            create: prepared,
+            spare: hold(arrived),
+            create,
             state,
             request_len,
             pool,
             class,
             haste,
-            speaks,
+            speaks: message.speaks(),
             tried: KVec::new(),
             stage: Stage::Answer(0),
             told_clock: false,
@@ -359,27 +459,74 @@ impl Service {
             held: KVec::new(),
         };
         connection.pending = Some(KBox::write(place, pending));
-        server.offered.fetch_add(1, Relaxed);
-        match switch.table.insert(connection) {
-            Ok(Some(old)) => switch.removed(old),
-            Ok(None) => {}
-            Err((_, mut connection)) => {
-                switch.count(Counter::TableFull);
-                if let Some(pending) = connection.pending.take() {
-                    let Pending { parked, .. } = KBox::into_inner(pending);
-                    parked.answer(switch.refusal(speaks, 503));
-                }
+        Ok((connection, packet))
+    }
+
+    /// Offers a request in a connection's first segment. Whether that was done.
+    fn offer_first(&self, first: First<'_>, message: Message<'_>, snapshot: &Snapshot) -> bool {
+        let switch = &*self.switch;
+        let key = key_of(snapshot);
+        let now = now_ms();
+        let known = switch.table.with(&key, |connection| {
+            connection.flow.phase() != Phase::Returned
+        });
+        if let Some(known) = known {
+            // A repetition, which another processor was faster with; but what was returned is for a socket.
+            return known;
+        }
+        let guard = rcu::read_lock();
+        let cluster = switch.cluster.read(&guard);
+        let chosen = with_request(&first, message, snapshot.client.ip, |request| {
+            self.choose(cluster, &guard, message, request, true, now)
+        });
+        // A request that must wait for a server needs a socket, and so does an answer from here.
+        let Some(Choice::Server(server, pool, class)) = chosen else {
+            return false;
+        };
+        let keep = |first: First<'_>| Spare::Segment(first.keep());
+        let chosen = (server, pool, class);
+        let (connection, create) = match self.offer(first, message, snapshot, chosen, keep, now) {
+            Ok(offer) => offer,
+            Err(connection) => {
                 switch.removed(connection);
-                return Outcome::Parked;
+                return false;
             }
+        };
+        let (id, ip) = (connection.id, connection.server.ip);
+        if let Err((why, connection)) = switch.table.insert_new(connection) {
+            switch.removed(connection);
+            return matches!(why, Refused::Exists);
         }
+        if !switch.look_in(key, id, REPEAT_MS[0]) {
+            let removed = switch
+                .table
+                .remove_if(&key, |connection| connection.id == id);
+            if let Some(connection) = removed {
+                switch.removed(connection);
+            }
+            return false;
+        }
+        switch.count(read(message.speaks()));
         switch.count(Counter::Handoffs);
-        if switch.look_in(key, id, REPEAT_MS[0]) {
-            switch.send_create(first, server.ip);
-        } else {
-            switch.answer(&key, id, 503);
-        }
-        Outcome::Parked
+        switch.count(Counter::FirstSegments);
+        switch.send_create(create, ip);
+        true
+    }
+}
+
+/// What counts the requests of such clients.
+fn read(speaks: Speaks) -> Counter {
+    match speaks {
+        Speaks::Http => Counter::Requests,
+        Speaks::Http2 => Counter::Prefaces,
+        Speaks::Tls => Counter::Hellos,
+    }
+}
+
+fn key_of(snapshot: &Snapshot) -> FlowKey {
+    FlowKey {
+        client: snapshot.client,
+        service: snapshot.service,
     }
 }
 
@@ -409,7 +556,7 @@ fn state_of(snapshot: &Snapshot, closed: bool) -> TcpState {
 /// A head that lies in one piece is looked at where it is; only one that came in several segments is
 /// put together first.
 fn with_request<R>(
-    stream: &Stream<'_, Service>,
+    arrived: &impl Arrived,
     message: Message<'_>,
     client: IpAddr,
     f: impl FnOnce(Request<'_>) -> R,
@@ -427,7 +574,7 @@ fn with_request<R>(
     let len = head.len as usize;
     let mut f = Some(f);
     let mut result = None;
-    stream.read(0, |octets| {
+    arrived.read(0, |octets| {
         if let Some(octets) = octets.get(..len) {
             result = f.take().map(|f| f(Request::http(client, head, octets)));
         }
@@ -435,7 +582,7 @@ fn with_request<R>(
     });
     let Some(f) = f else { return result };
     let mut copy = KVec::with_capacity(len, memory::atomic()).ok()?;
-    stream.read(0, |octets| {
+    arrived.read(0, |octets| {
         let more = len.saturating_sub(copy.len()).min(octets.len());
         octets
             .get(..more)
@@ -458,67 +605,65 @@ impl Dispatcher for Service {
                 Protocol::Tls => Parser::Tls(KBox::new(tls::Parser::new(limit), memory::atomic())?),
             },
             wait: None,
+            late: Lateness::None,
         })
     }
 
     fn received(&self, stream: Stream<'_, Self>, reading: &mut Reading) -> Outcome {
         let closed = stream.is_closed();
-        match &mut reading.parser {
-            Parser::Http(parser) => {
-                // A request that is called was read to its end before.
-                let mut result = parser.feed(&[]);
-                if matches!(result, Ok(http::Progress::NeedMore)) {
-                    stream.read(parser.fed(), |octets| {
-                        result = parser.feed(octets);
-                        matches!(result, Ok(http::Progress::NeedMore))
-                    });
-                }
-                let message = match result {
-                    Ok(http::Progress::Complete) => parser.head().map(Message::Http),
-                    Ok(http::Progress::Http2) => Some(Message::Http2),
-                    Ok(http::Progress::NeedMore) if !closed => return Outcome::Wait,
-                    Ok(http::Progress::NeedMore) if parser.fed() == 0 => {
-                        self.switch.count(Counter::Silent);
-                        return Outcome::Close;
-                    }
-                    // The client will not send the rest.
-                    Ok(http::Progress::NeedMore) => None,
-                    Err(error) => return self.refuse(Speaks::Http, error.status()),
+        let nothing = stream.is_empty();
+        if !nothing && reading.parser.fed() == 0 {
+            reading.late = self.lateness(&stream.snapshot());
+        }
+        if reading.late == Lateness::TimedOut {
+            return Outcome::Answer(self.timed_out());
+        }
+        let broken_off = match reading.parser {
+            Parser::Http(_) => Unreadable::Http(400),
+            Parser::Tls(_) => Unreadable::Tls(DECODE_ERROR),
+        };
+        let unreadable = match reading.parser.read(&stream) {
+            Ok(Some(Message::Http2)) if !self.takes_http2() => {
+                return self.refuse(Speaks::Http2, 505);
+            }
+            Ok(Some(message))
+                if reading.late == Lateness::Forgotten && !message.is_idempotent() =>
+            {
+                return Outcome::Answer(self.timed_out());
+            }
+            Ok(Some(message)) => return self.dispatch(stream, message, &mut reading.wait),
+            Ok(None) if !closed => return Outcome::Wait,
+            Ok(None) if nothing => {
+                self.switch.count(Counter::Silent);
+                return Outcome::Close;
+            }
+            // The client will not send the rest.
+            Ok(None) => broken_off,
+            Err(error) => error,
+        };
+        match unreadable {
+            Unreadable::Http(status) => self.refuse(Speaks::Http, status),
+            Unreadable::Tls(alert) => Outcome::Answer(self.switch.alert(alert)),
+        }
+    }
+
+    fn first(&self, first: First<'_>) -> bool {
+        let snapshot = first.snapshot();
+        let late = self.lateness(&snapshot);
+        let Ok(mut reading) = self.begin() else {
+            return false;
+        };
+        match reading.parser.read(&first) {
+            Ok(Some(Message::Http2)) if !self.takes_http2() => false,
+            Ok(Some(message)) => {
+                let soon = match late {
+                    Lateness::None => true,
+                    Lateness::Forgotten => message.is_idempotent(),
+                    Lateness::TimedOut => false,
                 };
-                match message {
-                    Some(Message::Http2) if !self.takes_http2() => self.refuse(Speaks::Http2, 505),
-                    Some(message) => self.dispatch(stream, message, &mut reading.wait),
-                    None => self.refuse(Speaks::Http, 400),
-                }
+                soon && self.offer_first(first, message, &snapshot)
             }
-            Parser::Tls(parser) => {
-                let mut result = parser.feed(&[]);
-                if matches!(result, Ok(tls::Progress::NeedMore)) {
-                    stream.read(parser.fed(), |octets| {
-                        result = parser.feed(octets);
-                        matches!(result, Ok(tls::Progress::NeedMore))
-                    });
-                }
-                match result {
-                    Ok(tls::Progress::Complete) => {}
-                    Ok(tls::Progress::NeedMore) if !closed => return Outcome::Wait,
-                    Ok(tls::Progress::NeedMore) if parser.fed() == 0 => {
-                        self.switch.count(Counter::Silent);
-                        return Outcome::Close;
-                    }
-                    // The client will not send the rest.
-                    Ok(tls::Progress::NeedMore) => {
-                        return Outcome::Answer(self.switch.alert(DECODE_ERROR));
-                    }
-                    Err(error) => {
-                        return Outcome::Answer(self.switch.alert(error.alert()));
-                    }
-                }
-                match parser.hello() {
-                    Some(hello) => self.dispatch(stream, Message::Tls(hello), &mut reading.wait),
-                    None => Outcome::Close,
-                }
-            }
+            Ok(None) | Err(_) => false,
         }
     }
 
@@ -554,6 +699,23 @@ impl Dispatcher for Service {
 }
 
 impl Service {
+    /// How late a client begins its request. Without cookies no connection is there for longer than it may take.
+    fn lateness(&self, snapshot: &Snapshot) -> Lateness {
+        let parameters = &self.switch.parameters;
+        if !parameters.first_segment {
+            return Lateness::None;
+        }
+        let life_ms = now_ms().saturating_sub(self.switch.born_ms);
+        let remembered_ms = u64::from(parameters.timeouts.shortest_ms()).min(life_ms);
+        if snapshot.age_ms > self.timeout_ms() {
+            Lateness::TimedOut
+        } else if u64::from(snapshot.age_ms) > remembered_ms {
+            Lateness::Forgotten
+        } else {
+            Lateness::None
+        }
+    }
+
     fn takes_http2(&self) -> bool {
         self.configured(|service| service.h2_pool.is_some()) == Some(true)
     }

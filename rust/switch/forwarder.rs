@@ -7,6 +7,7 @@
 
 use core::net::Ipv4Addr;
 
+use kernel::sync::rcu;
 use thop_core::{
     flow::{
         Phase,
@@ -50,6 +51,9 @@ use crate::{
     switch::Switch, //
 };
 
+/// How much a client can have sent before it has heard anything: the window of a SYN-ACK is not scaled (RFC 7323, 2.2).
+const MOST_BEHIND: i32 = 65_535;
+
 /// The way of a segment to its server.
 struct Way {
     ip: Ipv4Addr,
@@ -68,6 +72,8 @@ enum Step {
     /// It was held, and shows that the client has heard nothing of a silent server.
     Silence(Verdict, u64),
     PassUp,
+    /// The stack has the connection.
+    Stack,
     /// The server has lost the connection.
     Lost,
     Drop(Counter),
@@ -103,7 +109,7 @@ impl Switch {
     /// Softirq, RCU read-side section.
     #[inline]
     pub(crate) fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict {
-        if self.table.is_empty() {
+        if self.table.is_empty() && !self.parameters.first_segment {
             return packet.accept();
         }
         match segment::read(packet) {
@@ -117,6 +123,7 @@ impl Switch {
         let mut packet = Some(packet);
         let step = self.table.with(&segment.key, |connection| {
             if connection.is_lost() {
+                self.lose(connection);
                 return Step::Lost;
             }
             let before = connection.flow.phase();
@@ -131,6 +138,7 @@ impl Switch {
                 Rule::Forward => Step::Forward(connection.server.way(self.namespace, softirq)),
                 Rule::Took => Step::Took(connection.complete()),
                 Rule::PassUp => Step::PassUp,
+                Rule::Stack => Step::Stack,
                 Rule::Drop => Step::Drop(Counter::SynInHandoff),
                 Rule::Hold => match packet.take() {
                     Some(packet) => self.hold(connection, packet, segment),
@@ -154,13 +162,19 @@ impl Switch {
 
     fn after(
         &self,
-        packet: Packet<'_>,
+        mut packet: Packet<'_>,
         segment: &Segment,
         softirq: Softirq<'_>,
         step: Option<Step>,
     ) -> Verdict {
         match step {
-            None => packet.accept(),
+            None if self.is_early(&mut packet, segment) => {
+                self.count(Counter::Early);
+                let (packet, verdict) = packet.steal();
+                packet.consume();
+                verdict
+            }
+            None | Some(Step::Stack) => packet.accept(),
             Some(Step::Forward(way)) => self.forward(packet, segment, way),
             Some(Step::Took(completed)) => {
                 self.count(Counter::Proven);
@@ -180,13 +194,7 @@ impl Switch {
                 packet.accept()
             }
             Some(Step::Lost) => {
-                self.count(Counter::Purged);
-                let removed = self
-                    .table
-                    .remove_if(&segment.key, |connection| connection.is_lost());
-                if let Some(connection) = removed {
-                    self.removed(connection);
-                }
+                self.monitor_in(1);
                 // The stack knows nothing of it, and resets it.
                 packet.accept()
             }
@@ -196,6 +204,44 @@ impl Switch {
             }
             Some(Step::Done(verdict) | Step::Silence(verdict, _)) => verdict,
         }
+    }
+
+    /// Whether a segment comes too early: it belongs to a connection whose SYN was answered with a cookie, and does not bring the
+    /// first octets, which bring the cookie once more. Until those come there is nothing to keep:
+    ///
+    /// - Acknowledgements that only end the handshake.
+    /// - Probes (RFC 9293, section 3.8.4) of a client that has nothing to ask yet: it repeats them before it gives up.
+    /// - What follows the first octets, when those were lost or overtaken. The client repeats it, where a reset,
+    ///   which is what a stack that knows nothing of it has for it, would end all.
+    ///
+    /// Of the last, one in 64 seconds' worth of segments is not known for what it is: those of a handshake while
+    /// the kernel changes its cookies.
+    fn is_early(&self, packet: &mut Packet<'_>, segment: &Segment) -> bool {
+        let passes = Flags::SYN | Flags::RST;
+        if !self.parameters.first_segment
+            || !segment.flags.contains(Flags::ACK)
+            || segment.flags.0 & passes.0 != 0
+            // Nearly always these are the first octets.
+            || segment.payload_len > 1 && begins_a_request(packet.skb(), segment)
+            || self
+                .cluster
+                .read(&rcu::read_lock())
+                .service(&segment.key.service)
+                .is_none()
+        {
+            return false;
+        }
+        let bare = segment.flags == Flags::ACK && segment.payload_len == 0;
+        let early = match packet.skb().behind_cookie() {
+            // Up to 3 for the segment size, and one octet more for a probe.
+            -3..=0 => bare,
+            -4 => segment.payload_len <= 1,
+            1..=MOST_BEHIND => true,
+            // A cookie of the time before this.
+            _ => bare && (packet.skb().acks_cookie(0) || packet.skb().acks_cookie(1)),
+        };
+        // A cookie says by how much the numbers of both sides differ. If there is a socket it knows them.
+        early && !segment::has_socket(packet, segment)
     }
 
     /// Keeps a segment until the server has answered. Under the bucket's lock.

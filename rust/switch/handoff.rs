@@ -31,7 +31,10 @@ use kernel::{
 };
 use thop_core::{
     addr::FlowKey,
-    flow::Flow,
+    flow::{
+        Flow,
+        Phase, //
+    },
     hash::Hasher,
     policy::Class,
     wire::{
@@ -42,7 +45,10 @@ use thop_core::{
     },
 };
 use thop_kernel::{
-    listener::Parked,
+    listener::{
+        Parked,
+        Unread, //
+    },
     messages::Create,
     skb::SkBuff,
     table::Element, //
@@ -86,6 +92,8 @@ pub(crate) struct Connection {
     pub(crate) life: u32,
     /// Whether it counts among the server's connections.
     pub(crate) counted: bool,
+    /// See [`Connection::end()`].
+    pub(crate) refusal: u16,
     /// What is needed until the server has the connection.
     pub(crate) pending: Option<KBox<Pending>>,
 }
@@ -99,10 +107,18 @@ pub(crate) enum Stage {
     Client(u8),
 }
 
+/// What the switch has of a connection that is handed over, and will not need if that succeeds.
+pub(crate) enum Spare {
+    /// Its socket, out of the stack's hands. Dropped, it vanishes.
+    Socket(Parked<Service>),
+    /// The segment with the request, without a socket.
+    Segment(Unread),
+}
+
 /// A handoff that the server has not answered yet.
 pub(crate) struct Pending {
-    /// The switch's socket, out of the stack's hands. Dropped, it vanishes.
-    pub(crate) parked: Parked<Service>,
+    /// With what the switch can answer itself.
+    pub(crate) spare: Spare,
     pub(crate) create: Create,
     pub(crate) state: TcpState,
     pub(crate) request_len: u32,
@@ -148,6 +164,28 @@ impl Connection {
         }
     }
 
+    /// The connection is over as far as servers go, and what its client sends is the stack's from here on. A request that
+    /// the client repeats by its cookie is answered with `status`. Nobody's message is about this connection any
+    /// more: it is `id` now. The caller sees to [`uncount()`](Self::uncount).
+    pub(crate) fn end(&mut self, status: u16, id: u64) -> Option<KBox<Pending>> {
+        self.flow.returned();
+        self.refusal = status;
+        self.id = id;
+        self.pending.take()
+    }
+
+    /// No server has taken the connection. If the switch has no socket of it, its segment is to go up the stack,
+    /// which will make one.
+    pub(crate) fn give_back(&mut self, status: u16, id: u64) -> Option<Unread> {
+        if !matches!(self.pending.as_ref()?.spare, Spare::Segment(_)) {
+            return None;
+        }
+        match KBox::into_inner(self.end(status, id)?).spare {
+            Spare::Segment(segment) => Some(segment),
+            Spare::Socket(_) => None,
+        }
+    }
+
     /// The server does not have the connection any more. Returns whether it did, and so has room for
     /// another: see [`Switch::freed()`](crate::switch::Switch::freed).
     #[must_use]
@@ -162,7 +200,9 @@ impl Connection {
     /// Whether the server has begun anew since it took the connection, and so has lost it.
     #[inline]
     pub(crate) fn is_lost(&self) -> bool {
-        self.pending.is_none() && self.life != self.server.life()
+        self.life != self.server.life()
+            && self.pending.is_none()
+            && self.flow.phase() != Phase::Returned
     }
 
     /// Whether `message` is about this handoff, as its present server would send it.

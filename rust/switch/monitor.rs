@@ -40,6 +40,7 @@ use thop_kernel::time::now_ms;
 
 use crate::{
     counters::Counter,
+    handoff::Connection,
     server::Server,
     switch::Switch, //
 };
@@ -247,13 +248,14 @@ impl Switch {
     /// next goes up the stack, which resets it. Process context.
     pub(crate) fn purge(&self) {
         if self.purge.xchg(false, Full) {
-            self.table.sweep_all(
-                |connection| connection.is_lost(),
-                |connection| {
-                    self.count(Counter::Purged);
-                    self.removed(connection);
-                },
-            );
+            let lose = |connection: &mut Connection| {
+                if connection.is_lost() {
+                    self.lose(connection);
+                }
+                false
+            };
+            self.table.sweep_all(lose, drop);
+            self.monitor_in(1);
         }
     }
 

@@ -144,8 +144,9 @@ impl Node {
                 switch: self.switch.clone(),
                 endpoint,
             };
-            let listener =
-                Listener::new(self.namespace, address, FIRST_WINDOW, dispatcher).map_err(listen)?;
+            let first = self.switch.parameters.first_segment;
+            let listener = Listener::new(self.namespace, address, FIRST_WINDOW, first, dispatcher)
+                .map_err(listen)?;
             new.push((endpoint, listener), memory::may_sleep())
                 .map_err(no_memory)?;
         }

@@ -120,6 +120,7 @@ fn show_connections(node: &Node, record: u64, text: &mut Text<'_>) {
             Phase::Handoff => "handoff",
             Phase::Active => "active",
             Phase::Closed => "closed",
+            Phase::Returned => "returned",
         };
         let _ = writeln!(
             text,

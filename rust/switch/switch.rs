@@ -37,7 +37,10 @@ use thop_core::{
     addr::FlowKey,
     checksum::Sum,
     deadline::Deadlines,
-    flow::Timeouts,
+    flow::{
+        Phase,
+        Timeouts, //
+    },
     hash::Hasher,
     packet::{
         Flags,
@@ -99,6 +102,7 @@ use crate::{
         Completed,
         Connection,
         Pending,
+        Spare,
         Stage,
         GIVE_UP_MS,
         LEASE_MS,
@@ -128,6 +132,8 @@ pub(crate) struct Parameters {
     /// Whether connections are hashed with a secret key.
     pub(crate) keyed: bool,
     pub(crate) chains: ChainWatch,
+    /// Whether requests are taken from first segments, without a socket.
+    pub(crate) first_segment: bool,
 }
 
 /// Handoffs that must be looked at, by when: a key and the id it had.
@@ -150,6 +156,8 @@ pub(crate) struct Switch {
     /// Whether servers have lost connections that are still in the table.
     pub(crate) purge: Atomic<bool>,
     swept_ms: Atomic<u64>,
+    /// When this life began, milliseconds since boot.
+    pub(crate) born_ms: u64,
     /// When the load monitor has something to do, milliseconds since boot; `u64::MAX`: never.
     pub(crate) monitor_ms: Atomic<u64>,
     #[pin]
@@ -191,6 +199,7 @@ impl Switch {
                 next_server: Atomic::new(1),
                 purge: Atomic::new(false),
                 swept_ms: Atomic::new(0),
+                born_ms: now_ms(),
                 monitor_ms: Atomic::new(u64::MAX),
                 agenda <- pin_init::pin_init_array_from_fn(|_| SpinLockBh::new(Agenda::new())),
                 worker <- Worker::new(),
@@ -331,6 +340,13 @@ impl Switch {
             self.count(Counter::Flushed);
             self.forward_held(packet, &server);
         }
+        if let Pending {
+            spare: Spare::Segment(segment),
+            ..
+        } = KBox::into_inner(pending)
+        {
+            segment.consume();
+        }
     }
 
     /// Offers a request to the next server, or answers it.
@@ -419,31 +435,90 @@ impl Switch {
 
     /// Takes a pending handoff back and answers the client from here.
     pub(crate) fn answer(&self, key: &FlowKey, id: u64, status: u16) {
+        let given_back = self.table.with(key, |connection| {
+            if connection.id != id {
+                return None;
+            }
+            let segment = connection.give_back(status, self.new_id())?;
+            let server = connection.server.clone();
+            Some((segment, connection.uncount().then_some(server)))
+        });
+        if let Some((segment, left)) = given_back.flatten() {
+            self.count(Counter::GivenBack);
+            if let Some(left) = left {
+                self.freed(&left);
+            }
+            return segment.receive_again(self.namespace);
+        }
         let removed = self.table.remove_if(key, |connection| {
             connection.id == id && connection.pending.is_some()
         });
-        if let Some(mut connection) = removed {
-            if let Some(pending) = connection.pending.take() {
-                let Pending { parked, speaks, .. } = KBox::into_inner(pending);
+        if let Some(connection) = removed {
+            self.answer_here(connection, status);
+        }
+    }
+
+    /// Has the switch's own socket, if there is one, answer a connection that is in no table.
+    pub(crate) fn answer_here(&self, mut connection: Connection, status: u16) {
+        if let Some(pending) = connection.pending.take() {
+            let Pending { spare, speaks, .. } = KBox::into_inner(pending);
+            if let Spare::Socket(parked) = spare {
                 parked.answer(self.refusal(speaks, status));
             }
-            self.removed(connection);
         }
+        self.removed(connection);
+    }
+
+    /// What a connection is to be answered, if it has been given back to the stack.
+    pub(crate) fn refused_before(&self, key: &FlowKey) -> Option<u16> {
+        if !self.parameters.first_segment {
+            return None;
+        }
+        let status = self.table.with(key, |connection| {
+            (connection.flow.phase() == Phase::Returned).then_some(connection.refusal)
+        });
+        status.flatten()
     }
 
     /// Gives up a pending handoff whose server is silent and whose client does not answer.
     ///
     /// The client may have heard the beginning of a response, and an answer from here would go on
-    /// where that ends. So the socket vanishes: what the client says next is answered with a reset.
+    /// where that ends. So the socket vanishes: what the client says next is answered with a reset. Only a client that shows by
+    /// its cookie that it has heard nothing gets an answer.
     fn abandon(&self, key: &FlowKey, id: u64) {
-        let removed = self.table.remove_if(key, |connection| {
-            connection.id == id && connection.pending.is_some()
+        let mut forget = None;
+        let abandoned = self.table.with(key, |connection| {
+            if connection.id != id || connection.pending.is_none() {
+                return None;
+            }
+            forget = Some((self.forget(connection, false), connection.server.ip));
+            let pending = connection.end(504, self.new_id());
+            Some((
+                pending,
+                connection.uncount().then(|| connection.server.clone()),
+            ))
         });
-        if let Some(connection) = removed {
-            self.count(Counter::ClientsLost);
-            self.tell(&self.forget(&connection, false), connection.server.ip);
-            self.removed(connection);
+        let Some((_pending, left)) = abandoned.flatten() else {
+            return;
+        };
+        self.count(Counter::ClientsLost);
+        if let Some((message, to)) = forget {
+            self.tell(&message, to);
         }
+        if let Some(left) = left {
+            self.freed(&left);
+        }
+    }
+
+    /// A connection is lost with its server. Under the bucket's lock; who calls this has the worker look for requests that wait.
+    ///
+    /// It is remembered for a while: a cookie is good for longer, and what must not be done twice would be dispatched
+    /// anew if the client had to repeat it.
+    pub(crate) fn lose(&self, connection: &mut Connection) {
+        self.count(Counter::Purged);
+        // Nothing is pending.
+        let _ = connection.end(504, self.new_id());
+        let _ = connection.uncount();
     }
 
     /// FORGET, for the server that a connection was offered to.

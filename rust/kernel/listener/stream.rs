@@ -4,6 +4,38 @@
 
 use super::*;
 
+/// What a client has sent so far, and the state of its connection.
+pub trait Arrived {
+    /// The connection's state as it is now.
+    fn snapshot(&self) -> Snapshot;
+
+    /// Whether the client has closed its half.
+    fn is_closed(&self) -> bool;
+
+    /// How many octets have arrived.
+    fn len(&self) -> u32;
+
+    /// Whether nothing has arrived.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Shows the octets from `from` on to `f`, in order and in place, until it returns `false`.
+    fn read(&self, from: u32, f: impl FnMut(&[u8]) -> bool);
+
+    /// Copies the octets from the beginning on into `packet`, at `at`. Returns how many.
+    fn copy_to(&self, packet: &mut SkBuff, at: usize) -> Result<u32> {
+        let mut copied = 0u32;
+        let mut result = Ok(());
+        self.read(0, |octets| {
+            result = packet.write(at + copied as usize, octets);
+            copied += octets.len() as u32;
+            result.is_ok()
+        });
+        result.map(|()| copied)
+    }
+}
+
 /// A connection's receive queue, locked.
 pub struct Stream<'a, D: Dispatcher> {
     child: Arc<Child<D>>,
@@ -43,24 +75,14 @@ pub struct Snapshot {
     pub timestamps: bool,
     /// Whether explicit congestion notification (RFC 3168) was negotiated.
     pub ecn: bool,
+    /// How long ago it was sent what the client has heard last, milliseconds; 0 without time stamps.
+    pub age_ms: u32,
 }
 
-impl<D: Dispatcher> Stream<'_, D> {
-    /// The stream of a child whose socket's lock is held while the stream exists.
-    pub(super) fn new(child: Arc<Child<D>>) -> Self {
-        Self {
-            child,
-            _lock: core::marker::PhantomData,
-        }
-    }
-
-    /// The connection's state as it is now.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut s = bindings::thop_tcp_state::default();
-        // SAFETY: The socket is valid, and its lock is held.
-        unsafe { bindings::thop_tcp_state(self.child.sk, &mut s) };
+impl Snapshot {
+    pub(super) fn of(s: &bindings::thop_tcp_state) -> Self {
         let endpoint = |ip, port| Endpoint::new(IpAddr::V4(from_be32(ip)), port);
-        Snapshot {
+        Self {
             client: endpoint(s.client_addr, s.client_port),
             service: endpoint(s.service_addr, s.service_port),
             first: s.copied_seq,
@@ -76,36 +98,32 @@ impl<D: Dispatcher> Stream<'_, D> {
             sack: s.sack_ok,
             timestamps: s.tstamp_ok,
             ecn: s.ecn_ok,
+            age_ms: s.age_ms,
         }
     }
+}
 
-    /// Whether the client has closed its half.
-    pub fn is_closed(&self) -> bool {
+impl<D: Dispatcher> Arrived for Stream<'_, D> {
+    fn snapshot(&self) -> Snapshot {
+        let mut s = bindings::thop_tcp_state::default();
+        // SAFETY: The socket is valid, and its lock is held.
+        unsafe { bindings::thop_tcp_state(self.child.sk, &mut s) };
+        Snapshot::of(&s)
+    }
+
+    fn is_closed(&self) -> bool {
         // SAFETY: The socket is valid, and its lock is held.
         unsafe { bindings::thop_sk_state(self.child.sk) as u32 == bindings::TCP_CLOSE_WAIT }
     }
 
-    /// How many octets have arrived.
-    pub fn len(&self) -> u32 {
+    fn len(&self) -> u32 {
         // SAFETY: The socket is valid, and its lock is held.
         let next = unsafe { bindings::thop_tcp_rcv_nxt(self.child.sk) };
         next.wrapping_sub(self.first())
             .saturating_sub(u32::from(self.is_closed()))
     }
 
-    /// The first octet that the client sent.
-    fn first(&self) -> u32 {
-        // SAFETY: The socket is valid, and its lock is held.
-        unsafe { bindings::thop_tcp_copied_seq(self.child.sk) }
-    }
-
-    /// Whether nothing has arrived.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Shows the octets from `from` on to `f`, in order and in place, until it returns `false`.
-    pub fn read(&self, from: u32, mut f: impl FnMut(&[u8]) -> bool) {
+    fn read(&self, from: u32, mut f: impl FnMut(&[u8]) -> bool) {
         let sk = self.child.sk;
         let first = self.first();
         let mut wanted = from;
@@ -118,20 +136,8 @@ impl<D: Dispatcher> Stream<'_, D> {
                 let len = (*skb).len;
                 let skip = wanted.wrapping_sub(start);
                 if skip < len {
-                    let mut state = mem::zeroed::<bindings::skb_seq_state>();
-                    bindings::skb_prepare_seq_read(skb, skip, len, &mut state);
-                    let mut done = 0;
-                    loop {
-                        let mut data = ptr::null();
-                        let n = bindings::skb_seq_read(done, &mut data, &mut state);
-                        if n == 0 {
-                            break;
-                        }
-                        if !f(slice::from_raw_parts(data, n as usize)) {
-                            bindings::skb_abort_seq_read(&mut state);
-                            return;
-                        }
-                        done += n;
+                    if !read_skb(skb, skip, &mut f) {
+                        return;
                     }
                     wanted = start.wrapping_add(len);
                 }
@@ -139,17 +145,52 @@ impl<D: Dispatcher> Stream<'_, D> {
             }
         }
     }
+}
 
-    /// Copies the octets from the beginning on into `packet`, at `at`. Returns how many.
-    pub fn copy_to(&self, packet: &mut SkBuff, at: usize) -> Result<u32> {
-        let mut copied = 0u32;
-        let mut result = Ok(());
-        self.read(0, |octets| {
-            result = packet.write(at + copied as usize, octets);
-            copied += octets.len() as u32;
-            result.is_ok()
-        });
-        result.map(|()| copied)
+/// Shows the octets of a packet from `from` on to `f`, in order and in place, until it returns `false`, which this does
+/// then, too.
+///
+/// # Safety
+///
+/// `skb` is valid, and does not change meanwhile.
+pub(super) unsafe fn read_skb(
+    skb: *mut bindings::sk_buff,
+    from: u32,
+    mut f: impl FnMut(&[u8]) -> bool,
+) -> bool {
+    // SAFETY: By the function's requirements; an all-zero state is one, and is prepared before it is used.
+    unsafe {
+        let mut state = mem::zeroed::<bindings::skb_seq_state>();
+        bindings::skb_prepare_seq_read(skb, from, (*skb).len, &mut state);
+        let mut done = 0;
+        loop {
+            let mut data = ptr::null();
+            let n = bindings::skb_seq_read(done, &mut data, &mut state);
+            if n == 0 {
+                return true;
+            }
+            if !f(slice::from_raw_parts(data, n as usize)) {
+                bindings::skb_abort_seq_read(&mut state);
+                return false;
+            }
+            done += n;
+        }
+    }
+}
+
+impl<D: Dispatcher> Stream<'_, D> {
+    /// The stream of a child whose socket's lock is held while the stream exists.
+    pub(super) fn new(child: Arc<Child<D>>) -> Self {
+        Self {
+            child,
+            _lock: core::marker::PhantomData,
+        }
+    }
+
+    /// The first octet that the client sent.
+    fn first(&self) -> u32 {
+        // SAFETY: The socket is valid, and its lock is held.
+        unsafe { bindings::thop_tcp_copied_seq(self.child.sk) }
     }
 
     /// Lets the connection wait for its turn, in the stack's hands, which receives no more than about

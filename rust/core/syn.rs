@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a SYN offers, and whether a SYN cookie keeps it.
+//!
+//! Linux puts what was negotiated into the cookie and into the time stamp that the client echoes
+//! (net/ipv4/syncookies.c). A client without time stamps loses window scaling and selective
+//! acknowledgements by that, and one with large segments their size. Such a SYN is better answered by a
+//! socket that remembers it.
+
+/// The maximum segment sizes that a cookie can name: `msstab` in net/ipv4/syncookies.c. Octets.
+const COOKIE_MSS: [u16; 4] = [536, 1300, 1440, 1460];
+/// What holds without the option (RFC 9293, section 3.7.1).
+const DEFAULT_MSS: u16 = 536;
+/// A cookie may cost a segment this part of its length.
+const PART_LOST: u16 = 8;
+
+/// Whether a connection that begins with these TCP options is as good with a cookie as without, nearly.
+///
+/// Options are read as [`timestamps()`](crate::packet::timestamps) reads them; one that is not known here might be lost, and
+/// so does not go with a cookie.
+pub fn suits_cookie(options: &[u8]) -> bool {
+    let mut rest = options;
+    let mut mss = DEFAULT_MSS;
+    let mut timestamps = false;
+    while let Some((&kind, after)) = rest.split_first() {
+        rest = match kind {
+            0 => break,
+            1 => after,
+            _ => {
+                // The length counts the octets of kind and length too.
+                let Some((&len, after)) = after.split_first() else {
+                    return false;
+                };
+                let Some((data, after)) = usize::from(len)
+                    .checked_sub(2)
+                    .and_then(|len| after.split_at_checked(len))
+                else {
+                    return false;
+                };
+                match (kind, data) {
+                    (2, &[high, low]) => mss = u16::from_be_bytes([high, low]),
+                    // Window scale, selective acknowledgements.
+                    (3, [_]) | (4, []) => {}
+                    (8, [_, _, _, _, _, _, _, _]) => timestamps = true,
+                    _ => return false,
+                }
+                after
+            }
+        };
+    }
+    timestamps && cookie_mss(mss).is_some_and(|kept| mss.saturating_sub(kept) <= mss / PART_LOST)
+}
+
+/// What is left of a maximum segment size in a cookie. One that is less than a cookie can name would be exceeded.
+fn cookie_mss(mss: u16) -> Option<u16> {
+    let smaller = |known: &u16| *known <= mss;
+    COOKIE_MSS.iter().rev().copied().find(smaller)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    const TIMESTAMPS: [u8; 10] = [8, 10, 1, 2, 3, 4, 0, 0, 0, 0];
+
+    fn with_mss(mss: u16, more: &[u8]) -> Vec<u8> {
+        let mut options = Vec::from([2, 4]);
+        options.extend(mss.to_be_bytes());
+        options.extend(more);
+        options
+    }
+
+    #[test]
+    fn what_linux_sends_suits() {
+        let mut options = with_mss(1460, &[4, 2]);
+        options.extend(TIMESTAMPS);
+        options.extend([1, 3, 3, 7]);
+        assert!(suits_cookie(&options));
+    }
+
+    #[test]
+    fn without_timestamps_nothing_is_kept() {
+        assert!(!suits_cookie(&with_mss(1460, &[1, 3, 3, 8, 1, 1, 4, 2])));
+        assert!(!suits_cookie(&[]));
+    }
+
+    #[test]
+    fn segments_may_become_a_little_shorter() {
+        for (mss, suits) in [
+            (0, false),
+            (535, false),
+            (536, true),
+            (600, true),
+            (1220, false),
+            (1300, true),
+            (1400, true),
+            (1439, true),
+            (1452, true),
+            (1460, true),
+            (1668, true),
+            (1669, false),
+            (8960, false),
+            (u16::MAX, false),
+        ] {
+            assert_eq!(suits_cookie(&with_mss(mss, &TIMESTAMPS)), suits, "{mss}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_might_be_lost() {
+        // TCP Fast Open, MD5.
+        for option in [
+            &[34, 2][..],
+            &[19, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ] {
+            let mut options = with_mss(1460, option);
+            options.extend(TIMESTAMPS);
+            assert!(!suits_cookie(&options));
+        }
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_do_not_suit() {
+        for wrong in [
+            &[2][..],
+            &[2, 0],
+            &[2, 1],
+            &[2, 5, 1, 2],
+            &[8, 11, 0],
+            &[3, 4, 0, 0],
+        ] {
+            let mut options = Vec::from(TIMESTAMPS);
+            options.extend(wrong);
+            assert!(!suits_cookie(&options), "{wrong:?}");
+        }
+        // What follows the end is nothing.
+        let mut options = Vec::from(TIMESTAMPS);
+        options.extend([0, 2, 0]);
+        assert!(suits_cookie(&options));
+    }
+}
