@@ -6,10 +6,12 @@ where lib.sh puts them.
 """
 
 import errno
+import fcntl
 import os
 import socket
 import struct
 import sys
+import termios
 import time
 
 VIP = os.environ["VIP"]
@@ -163,6 +165,13 @@ class Client(Http):
 
     def send(self, data):
         self.socket.sendall(data)
+
+    def acknowledged(self):
+        """Returns when all that was sent has been acknowledged."""
+        end = time.monotonic() + 60
+        while struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]:
+            check(time.monotonic() < end, "no acknowledgement")
+            time.sleep(0.0005)
 
     def ask(self, *args, **more):
         """A request and its answer."""

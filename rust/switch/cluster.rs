@@ -40,8 +40,8 @@ use thop_kernel::{
 
 use crate::{
     pool::{
+        Places,
         Pool,
-        Queue,
         Roster, //
     },
     server::Server, //
@@ -126,7 +126,7 @@ struct PoolChange {
     pool: Arc<Pool>,
     roster: KBox<Roster>,
     /// Another queue, if its room differs.
-    queue: Option<Queue>,
+    queue: Option<Places>,
 }
 
 /// A replacement of the running configuration, all prepared.
@@ -350,10 +350,10 @@ fn roster_of(
 }
 
 /// Another queue for a pool, if it needs one.
-fn queue_of(config: &Config<ProcessHeap>, id: PoolId, pool: &Arc<Pool>) -> Result<Option<Queue>> {
+fn queue_of(config: &Config<ProcessHeap>, id: PoolId, pool: &Arc<Pool>) -> Result<Option<Places>> {
     let room = config.pool(id).ok_or(EINVAL)?.queue as usize;
     if pool.queue_room() == room {
         return Ok(None);
     }
-    Ok(Some(Queue::new(room).map_err(|_| ENOMEM)?))
+    Ok(Some(Places::new(room).map_err(|_| ENOMEM)?))
 }

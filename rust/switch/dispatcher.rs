@@ -79,8 +79,8 @@ use crate::{
     pool::{
         Choice,
         Pool,
-        Wait,
-        Waiting, //
+        Standing,
+        Wait, //
     },
     refusal::Speaks,
     server::Server,
@@ -258,7 +258,8 @@ impl Service {
         let guard = rcu::read_lock();
         let cluster = switch.cluster.read(&guard);
         let chosen = with_request(&stream, message, snapshot.client.ip, |request| {
-            self.choose(cluster, &guard, message, request, wait.is_none(), now)
+            let standing = wait.as_ref().map_or(Standing::New, Standing::Called);
+            self.choose(cluster, &guard, message, request, standing, now)
         });
         let (server, pool, class) = match chosen {
             Some(Choice::Server(server, pool, class)) => (server, pool, class),
@@ -305,7 +306,7 @@ impl Service {
         guard: &rcu::Guard,
         message: Message<'_>,
         mut request: Request<'_>,
-        new: bool,
+        standing: Standing<'_>,
         now: u64,
     ) -> Choice {
         let Some(target) = self.target(cluster, message, &mut request) else {
@@ -315,7 +316,13 @@ impl Service {
             return Choice::None;
         };
         request.class = target.class;
-        pool.choose(guard, |policy| policy.classify(&request), &[], new, now)
+        pool.choose(
+            guard,
+            |policy| policy.classify(&request),
+            &[],
+            standing,
+            now,
+        )
     }
 
     /// The pool that a request is for.
@@ -349,26 +356,22 @@ impl Service {
     ) -> Outcome {
         let switch = &*self.switch;
         let before = wait.take();
-        let again = before.is_some();
         let since_ms = before.as_ref().map_or(now, |before| before.since_ms);
         let timeout_ms = pool.roster.read(guard).queue_timeout_ms;
         if now.saturating_sub(since_ms) >= u64::from(timeout_ms) {
             switch.count(Counter::QueueTimeouts);
             return self.refuse(speaks, 503);
         }
-        let waiting = Waiting {
-            turn: stream.queue(QUEUED_MAX),
-            since_ms,
-        };
-        // Before it can be called; it is, under the socket's lock.
-        *wait = Some(Wait::new(pool.clone(), since_ms));
-        if let Err(waiting) = pool.enqueue(waiting, again) {
-            waiting.turn.cancel();
+        let turn = stream.queue(QUEUED_MAX);
+        // When it is called it finds this: that is under the socket's lock.
+        let on = wait.insert(Wait::new(pool, since_ms, before.as_ref()));
+        if let Err(turn) = on.enqueue(turn) {
+            turn.cancel();
             *wait = None;
             switch.count(Counter::QueueFull);
             return self.refuse(speaks, 503);
         }
-        if !again {
+        if before.is_none() {
             switch.count(Counter::Queued);
         }
         // A server may have become free just before the request was in the queue, where whoever
@@ -477,7 +480,7 @@ impl Service {
         let guard = rcu::read_lock();
         let cluster = switch.cluster.read(&guard);
         let chosen = with_request(&first, message, snapshot.client.ip, |request| {
-            self.choose(cluster, &guard, message, request, true, now)
+            self.choose(cluster, &guard, message, request, Standing::New, now)
         });
         // A request that must wait for a server needs a socket, and so does an answer from here.
         let Some(Choice::Server(server, pool, class)) = chosen else {

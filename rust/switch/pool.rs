@@ -9,7 +9,16 @@
 //! # Locks
 //!
 //! The roster's writer lock belongs to the worker and to configuration (process context). The lock of
-//! the queue is a spinlock with softirqs disabled, taken alone.
+//! the queue is a spinlock with softirqs disabled; whoever is called meanwhile is put, under the lock of a listener's queue,
+//! among those that its worker looks at.
+//!
+//! # Who is first
+//!
+//! Requests get servers in the order in which they began to wait, and none that comes while others wait gets one before them.
+//! More may be called than there are places, as nobody counts those that have been called and not chosen yet. They choose in their
+//! order if they belong to one listener, which has one worker; who finds that an earlier one is in the queue again waits, too.
+
+use core::mem;
 
 use kernel::{
     new_mutex,
@@ -180,22 +189,75 @@ pub(crate) enum Choice {
 
 /// A request that waits.
 pub(crate) struct Waiting {
-    pub(crate) turn: Turn<Service>,
+    turn: Turn<Service>,
     /// Since when, milliseconds since boot.
-    pub(crate) since_ms: u64,
+    since_ms: u64,
+    ticket: Ticket,
+}
+
+/// The place of a request among all that have ever waited for a server of a pool.
+type Ticket = u64;
+
+/// Whom a server is chosen for.
+#[derive(Clone, Copy)]
+pub(crate) enum Standing<'a> {
+    /// A request that has just come: all who wait are before it.
+    New,
+    /// One that has waited.
+    Called(&'a Wait),
+    /// One that another server has had already, and that does not wait.
+    Again,
 }
 
 /// What a request keeps of its waiting for a server of a pool, until that is decided.
 pub(crate) struct Wait {
-    pub(crate) pool: Arc<Pool>,
+    pool: Arc<Pool>,
     /// Since when, milliseconds since boot.
     pub(crate) since_ms: u64,
+    ticket: Option<Ticket>,
 }
 
 impl Wait {
-    pub(crate) fn new(pool: Arc<Pool>, since_ms: u64) -> Self {
+    /// Of a request that begins to wait, or goes on as it did `before`.
+    pub(crate) fn new(pool: Arc<Pool>, since_ms: u64, before: Option<&Wait>) -> Self {
         pool.undecided.fetch_add(1, Relaxed);
-        Self { pool, since_ms }
+        let before = before.filter(|before| Arc::ptr_eq(&before.pool, &pool));
+        Self {
+            ticket: before.and_then(|before| before.ticket),
+            pool,
+            since_ms,
+        }
+    }
+
+    /// Has the request wait for its turn: behind all others, or if it has waited already, before those that have come later.
+    /// Gives the turn back when there is no room.
+    pub(crate) fn enqueue(&mut self, turn: Turn<Service>) -> Result<(), Turn<Service>> {
+        let since_ms = self.since_ms;
+        let known = self.ticket;
+        let result = self.pool.with_queue(|queue| {
+            let ticket = known.unwrap_or(queue.tickets);
+            let waiting = Waiting {
+                turn,
+                since_ms,
+                ticket,
+            };
+            if known.is_some() {
+                queue
+                    .places
+                    .push_before(waiting, |other| other.ticket > ticket)?;
+            } else {
+                queue.places.push(waiting)?;
+                queue.tickets = queue.tickets.wrapping_add(1);
+            }
+            Ok(ticket)
+        });
+        match result {
+            Ok(ticket) => {
+                self.ticket = Some(ticket);
+                Ok(())
+            }
+            Err(Waiting { turn, .. }) => Err(turn),
+        }
     }
 }
 
@@ -205,8 +267,15 @@ impl Drop for Wait {
     }
 }
 
+/// Places for requests that wait.
+pub(crate) type Places = Ring<ProcessHeap, Waiting>;
+
 /// Requests that wait.
-pub(crate) type Queue = Ring<ProcessHeap, Waiting>;
+struct Queue {
+    places: Places,
+    /// The next that begins to wait has this one.
+    tickets: Ticket,
+}
 
 /// A pool.
 #[pin_data]
@@ -241,7 +310,7 @@ impl Pool {
                 stale: Atomic::new(false),
                 waiting: Atomic::new(0),
                 undecided: Atomic::new(0),
-                queue <- SpinLockBh::new(Queue::none()),
+                queue <- SpinLockBh::new(Queue { places: Places::none(), tickets: 0 }),
                 retired <- new_mutex!(KVec::new()),
                 nobody <- new_mutex!(Some(last)),
             }),
@@ -264,19 +333,18 @@ impl Pool {
     // --- the choice (any context) ---------------------------------------------------------------
 
     /// Chooses a server for a request that was not offered to those `tried`, here or in a backup
-    /// pool. `classify` tells what the request means to a policy. One that is `new` finds a pool full
-    /// while others wait for it, who were first.
+    /// pool. `classify` tells what the request means to a policy. It finds a pool full while others wait for it who were first.
     pub(crate) fn choose(
         self: &Arc<Self>,
         rcu: &rcu::Guard,
         mut classify: impl FnMut(&policy::Any<ProcessHeap>) -> Class,
         tried: &[Arc<Server>],
-        new: bool,
+        standing: Standing<'_>,
         now_ms: u64,
     ) -> Choice {
         let mut pool = self;
         for _ in 0..=BACKUPS {
-            if new && pool.undecided.load(Relaxed) > 0 {
+            if pool.others_are_first(standing) {
                 return Choice::Full(pool.clone());
             }
             let roster = pool.roster.read(rcu);
@@ -316,6 +384,21 @@ impl Pool {
         }
     }
 
+    /// Whether others are to get a server of this pool before this request.
+    #[inline]
+    fn others_are_first(self: &Arc<Self>, standing: Standing<'_>) -> bool {
+        match standing {
+            Standing::New => self.undecided.load(Relaxed) > 0,
+            Standing::Called(wait) if Arc::ptr_eq(&wait.pool, self) => {
+                let first = self.queue.lock().places.first().map(|first| first.ticket);
+                first
+                    .zip(wait.ticket)
+                    .is_some_and(|(first, own)| first < own)
+            }
+            Standing::Called(_) | Standing::Again => false,
+        }
+    }
+
     /// A server has finished with a connection.
     pub(crate) fn done(&self, rcu: &rcu::Guard, server: &Server, now_ms: u64) {
         let roster = self.roster.read(rcu);
@@ -332,31 +415,25 @@ impl Pool {
         self.waiting.load(Relaxed)
     }
 
-    /// Lets a request wait: behind all others, or if it has waited already, before those that have
-    /// come later. Gives it back when there is no room.
-    pub(crate) fn enqueue(&self, waiting: Waiting, again: bool) -> Result<(), Waiting> {
-        let since_ms = waiting.since_ms;
-        self.with_queue(|queue| {
-            if again {
-                queue.push_before(waiting, |other| other.since_ms >= since_ms)
-            } else {
-                queue.push(waiting)
-            }
-        })
-    }
-
     /// Calls the first that still waits. `false` if there is none.
     pub(crate) fn call(&self) -> bool {
+        self.call_if(|_| true)
+    }
+
+    /// Calls the first that still waits, if `condition` says so.
+    fn call_if(&self, condition: impl Fn(&Waiting) -> bool) -> bool {
         loop {
-            // Called without the lock.
-            match self.with_queue(Queue::pop) {
+            // Called under the lock, so that nobody who comes later is called before. What is left of it is dropped without.
+            let first = self.with_queue(|queue| {
+                queue.places.first().filter(|first| condition(first))?;
+                let mut first = queue.places.pop()?;
+                Some((first.turn.call(), first))
+            });
+            match first {
                 None => return false,
-                Some(first) => {
-                    if first.turn.call() {
-                        return true;
-                    }
-                    // It has ended meanwhile.
-                }
+                Some((true, _)) => return true,
+                // It has ended meanwhile.
+                Some((false, _)) => {}
             }
         }
     }
@@ -382,38 +459,28 @@ impl Pool {
             }
         }
         let timeout_ms = u64::from(roster.queue_timeout_ms);
-        loop {
-            let late = self.with_queue(|queue| {
-                let waited_ms = now_ms.saturating_sub(queue.first()?.since_ms);
-                if waited_ms < timeout_ms {
-                    return None;
-                }
-                queue.pop()
-            });
-            match late {
-                Some(late) => _ = late.turn.call(),
-                None => return,
-            }
-        }
+        let late = |first: &Waiting| now_ms.saturating_sub(first.since_ms) >= timeout_ms;
+        while self.call_if(late) {}
     }
 
     /// Those whose clients have given up make room. All are looked at only if there is one such, as the
     /// figures tell, or if the queue is full.
     fn forget_ended(&self) {
         self.with_queue(|queue| {
-            let ended = queue.len() as u32 > self.undecided.load(Relaxed);
-            if ended || queue.len() == queue.room() {
+            let places = &mut queue.places;
+            let ended = places.len() as u32 > self.undecided.load(Relaxed);
+            if ended || places.len() == places.room() {
                 // Nothing comes of dropping those.
-                queue.retain(|waiting| !waiting.turn.is_over());
+                places.retain(|waiting| !waiting.turn.is_over());
             }
         });
     }
 
-    /// Changes the queue, under its lock: nobody may be called there.
+    /// Changes the queue, under its lock.
     fn with_queue<R>(&self, f: impl FnOnce(&mut Queue) -> R) -> R {
         let mut queue = self.queue.lock();
         let result = f(&mut queue);
-        self.waiting.store(queue.len() as u32, Relaxed);
+        self.waiting.store(queue.places.len() as u32, Relaxed);
         result
     }
 
@@ -487,32 +554,31 @@ impl Pool {
         }
     }
 
-    /// Gives those who wait another queue; who finds no place in it is called.
-    pub(crate) fn set_queue(&self, new: Queue) {
-        let (mut old, mut left) = self.with_queue(|queue| {
-            let mut old = core::mem::replace(queue, new);
-            let mut left = None;
-            while left.is_none() {
-                let Some(waiting) = old.pop() else { break };
-                left = queue.push(waiting).err();
+    /// Gives those who wait other places; who finds no place in it is called.
+    pub(crate) fn set_queue(&self, new: Places) {
+        let mut left = self.with_queue(|queue| {
+            let mut left = mem::replace(&mut queue.places, new);
+            while queue.places.len() < queue.places.room() {
+                let Some(first) = left.pop() else { break };
+                // There is room.
+                let _ = queue.places.push(first);
             }
-            (old, left)
+            left
         });
-        while let Some(waiting) = left {
-            waiting.turn.call();
-            left = old.pop();
+        while let Some(mut first) = left.pop() {
+            first.turn.call();
         }
     }
 
     /// How many requests may wait.
     pub(crate) fn queue_room(&self) -> usize {
-        self.queue.lock().room()
+        self.queue.lock().places.room()
     }
 
     /// The pool is no more: the policy shuts down, the servers are let go, and those who wait are
     /// called, to be told so.
     pub(crate) fn end(&self) {
-        self.set_queue(Queue::none());
+        self.set_queue(Places::none());
         if let Some(nobody) = self.nobody.lock().take() {
             let mut retired = self.roster.write().retire(nobody);
             retired.wait().policy.shutdown();

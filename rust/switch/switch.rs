@@ -111,7 +111,10 @@ use crate::{
         PROBE_MS,
         REPEAT_MS, //
     },
-    pool::Choice,
+    pool::{
+        Choice,
+        Standing, //
+    },
     server::Server,
 };
 
@@ -385,9 +388,10 @@ impl Switch {
                 return Some(Next::Answer(last));
             }
             let class = pending.class;
-            let chosen = pending
-                .pool
-                .choose(&guard, |_| class, &pending.tried, false, now);
+            let chosen =
+                pending
+                    .pool
+                    .choose(&guard, |_| class, &pending.tried, Standing::Again, now);
             // When all others are full, the request does not wait again.
             let Choice::Server(server, pool, class) = chosen else {
                 return Some(Next::Answer(last));

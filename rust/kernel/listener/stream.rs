@@ -199,7 +199,10 @@ impl<D: Dispatcher> Stream<'_, D> {
         // SAFETY: The socket is valid, and its lock is held.
         unsafe { bindings::thop_sk_limit_buffer(self.child.sk, limit as i32) };
         self.child.phase.store(phase::QUEUED, Release);
-        Turn(Some(self.child))
+        Turn {
+            child: self.child,
+            counts: true,
+        }
     }
 
     /// Takes the connection out of the stack's hands: from here on it neither acknowledges nor
@@ -247,50 +250,51 @@ impl<D: Dispatcher> Drop for Parked<D> {
 
 /// A connection's place in a queue. Dropping it calls the connection: its
 /// [`received()`](Dispatcher::received) runs again, soon, in process context.
-pub struct Turn<D: Dispatcher>(Option<Arc<Child<D>>>);
+pub struct Turn<D: Dispatcher> {
+    child: Arc<Child<D>>,
+    /// Neither called nor given up. Calling is for once: after it the connection may be queued again, with another turn.
+    counts: bool,
+}
 
 impl<D: Dispatcher> Turn<D> {
-    /// Calls the connection. `false` if it has ended meanwhile. Any context.
-    pub fn call(mut self) -> bool {
-        self.take()
+    /// Calls the connection. `false` if it has ended meanwhile. Those called one after the other come in that order. Any
+    /// context, under a spinlock too.
+    pub fn call(&mut self) -> bool {
+        let called = mem::replace(&mut self.counts, false)
+            && self
+                .child
+                .phase
+                .cmpxchg(phase::QUEUED, phase::CALLED, Full)
+                .is_ok();
+        if called {
+            // What is dropped when the worker has it already is not the last reference.
+            Child::enqueue(self.child.clone());
+            self.child.core.kick();
+        }
+        called
     }
 
     /// Whether the connection has ended meanwhile, so that calling it, or dropping this, does
     /// nothing. Any context.
     pub fn is_over(&self) -> bool {
-        let child = self.0.as_ref();
-        child.is_none_or(|child| child.phase.load(Acquire) != phase::QUEUED)
+        !self.counts || self.child.phase.load(Acquire) != phase::QUEUED
     }
 
     /// Gives the place up: the connection is again one that waits for octets. Only within the
     /// [`received()`](Dispatcher::received) that has queued it.
     pub fn cancel(mut self) {
-        if let Some(child) = self.0.take() {
-            let _ = child.phase.cmpxchg(phase::QUEUED, phase::WAITING, Full);
+        if mem::replace(&mut self.counts, false) {
+            let _ = self
+                .child
+                .phase
+                .cmpxchg(phase::QUEUED, phase::WAITING, Full);
         }
-    }
-
-    fn take(&mut self) -> bool {
-        // Once only: as soon as it is called it may be queued again, with another turn.
-        let Some(child) = self.0.take() else {
-            return false;
-        };
-        let queued = child
-            .phase
-            .cmpxchg(phase::QUEUED, phase::CALLED, Full)
-            .is_ok();
-        if queued {
-            let core = child.core.clone();
-            Child::enqueue(child);
-            core.kick();
-        }
-        queued
     }
 }
 
 impl<D: Dispatcher> Drop for Turn<D> {
     /// Any context.
     fn drop(&mut self) {
-        self.take();
+        self.call();
     }
 }
