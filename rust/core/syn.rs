@@ -7,6 +7,15 @@
 //! acknowledgements by that, and one with large segments their size. Such a SYN is better answered by a
 //! socket that remembers it.
 
+use crate::packet::{
+    tcp_options,
+    BadLength,
+    MAXIMUM_SEGMENT_SIZE,
+    SACK_PERMITTED,
+    TIMESTAMP,
+    WINDOW_SCALE, //
+};
+
 /// The maximum segment sizes that a cookie can name: `msstab` in net/ipv4/syncookies.c. Octets.
 const COOKIE_MSS: [u16; 4] = [536, 1300, 1440, 1460];
 /// What holds without the option (RFC 9293, section 3.7.1).
@@ -14,39 +23,18 @@ const DEFAULT_MSS: u16 = 536;
 /// A cookie may cost a segment this part of its length.
 const PART_LOST: u16 = 8;
 
-/// Whether a connection that begins with these TCP options is as good with a cookie as without, nearly.
-///
-/// Options are read as [`timestamps()`](crate::packet::timestamps) reads them; one that is not known here might be lost, and
-/// so does not go with a cookie.
+/// Whether a connection that begins with these TCP options is as good with a cookie as without, nearly. An option that is not known
+/// here might be lost, and so does not go with a cookie.
 pub fn suits_cookie(options: &[u8]) -> bool {
-    let mut rest = options;
     let mut mss = DEFAULT_MSS;
     let mut timestamps = false;
-    while let Some((&kind, after)) = rest.split_first() {
-        rest = match kind {
-            0 => break,
-            1 => after,
-            _ => {
-                // The length counts the octets of kind and length too.
-                let Some((&len, after)) = after.split_first() else {
-                    return false;
-                };
-                let Some((data, after)) = usize::from(len)
-                    .checked_sub(2)
-                    .and_then(|len| after.split_at_checked(len))
-                else {
-                    return false;
-                };
-                match (kind, data) {
-                    (2, &[high, low]) => mss = u16::from_be_bytes([high, low]),
-                    // Window scale, selective acknowledgements.
-                    (3, [_]) | (4, []) => {}
-                    (8, [_, _, _, _, _, _, _, _]) => timestamps = true,
-                    _ => return false,
-                }
-                after
-            }
-        };
+    for option in tcp_options(options) {
+        match option {
+            Ok((MAXIMUM_SEGMENT_SIZE, &[high, low])) => mss = u16::from_be_bytes([high, low]),
+            Ok((WINDOW_SCALE, [_]) | (SACK_PERMITTED, [])) => {}
+            Ok((TIMESTAMP, [_, _, _, _, _, _, _, _])) => timestamps = true,
+            Ok(_) | Err(BadLength) => return false,
+        }
     }
     timestamps && cookie_mss(mss).is_some_and(|kept| mss.saturating_sub(kept) <= mss / PART_LOST)
 }

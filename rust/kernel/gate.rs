@@ -430,14 +430,14 @@ impl Gate {
                 epoch: seal.sender,
                 window: Window::new(),
             };
-            match self.senders.insert_if(sender, |_| false) {
-                Ok(_) | Err(Refused::Exists) => {}
-                Err(Refused::Full) => {
+            match self.senders.insert_new(sender) {
+                Ok(()) | Err((Refused::Exists, _)) => {}
+                Err((Refused::Full, _)) => {
                     // What this message named is over, too.
                     self.forget();
                     return Err(Denied::Epoch);
                 }
-                Err(Refused::NoMemory) => break,
+                Err((Refused::NoMemory, _)) => break,
             }
         }
         Err(Denied::NoMemory)
@@ -452,7 +452,7 @@ impl Gate {
             // Without memory or room the peer will answer EPOCH to what it is sent, and say it again:
             // the message that has come is good all the same.
             let receiver = Receiver { address, epoch };
-            if self.receivers.insert_if(receiver, |_| false).is_err() {
+            if self.receivers.insert_new(receiver).is_err() {
                 self.receivers.sweep_all(|_| true, drop);
             }
         }

@@ -355,19 +355,22 @@ impl<T: Element> Table<T> {
 
     /// Inserts `value` unless there is an element of the same key that `f` does not give up.
     /// Atomic context.
-    pub fn insert_if(&self, value: T, f: impl FnMut(&mut T) -> bool) -> Result<Option<T>, Refused> {
-        self.room()?.fill_if(value, f).map_err(|_| Refused::Exists)
+    pub fn insert_if(
+        &self,
+        value: T,
+        f: impl FnMut(&mut T) -> bool,
+    ) -> Result<Option<T>, (Refused, T)> {
+        match self.room() {
+            Ok(room) => room
+                .fill_if(value, f)
+                .map_err(|value| (Refused::Exists, value)),
+            Err(refused) => Err((refused, value)),
+        }
     }
 
     /// Inserts `value` unless there is an element of the same key. Atomic context.
     pub fn insert_new(&self, value: T) -> Result<(), (Refused, T)> {
-        match self.room() {
-            Ok(room) => room
-                .fill_if(value, |_| false)
-                .map(|_| ())
-                .map_err(|value| (Refused::Exists, value)),
-            Err(refused) => Err((refused, value)),
-        }
+        self.insert_if(value, |_| false).map(|_| ())
     }
 
     /// Removes those elements of a bucket that `f` chooses, and gives each to `gone` once the lock

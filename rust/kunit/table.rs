@@ -99,9 +99,14 @@ fn step(
                         && old.map(|item| item.value) == was
                         && was.map_or(true, |was| was % 2 == 0)
                 }
-                Err(Refused::Full) => full,
-                Err(Refused::Exists) => !full && was.is_some_and(|was| was % 2 == 1),
-                Err(Refused::NoMemory) => false,
+                Err((refused, item)) => {
+                    let expected = match refused {
+                        Refused::Full => full,
+                        Refused::Exists => !full && was.is_some_and(|was| was % 2 == 1),
+                        Refused::NoMemory => false,
+                    };
+                    expected && item.value == value
+                }
             }
         }
         2 => {

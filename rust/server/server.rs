@@ -340,7 +340,7 @@ impl Server {
             seen_ms: now,
         };
         // Another CPU may be doing the same with a repetition: who is first, adopts.
-        if let Err(refused) = self.handoffs.insert_if(placeholder, |old| {
+        if let Err((refused, _)) = self.handoffs.insert_if(placeholder, |old| {
             old.handoff != message.handoff && matches!(old.phase, Phase::Gone { .. })
         }) {
             return match refused {
@@ -483,20 +483,17 @@ impl Server {
             None => {
                 // Its CREATE may still be on its way, and must find that it came too late.
                 let now = now_ms();
-                let _ = self.handoffs.insert_if(
-                    Handed {
-                        handoff: message.handoff,
-                        parties: message.parties,
-                        switch: received.from,
-                        phase: Phase::TAKEN_BACK,
-                        haste: Haste::NONE,
-                        lease_ms: now,
-                        closed: false,
-                        notices: 0,
-                        seen_ms: now,
-                    },
-                    |_| false,
-                );
+                let _ = self.handoffs.insert_new(Handed {
+                    handoff: message.handoff,
+                    parties: message.parties,
+                    switch: received.from,
+                    phase: Phase::TAKEN_BACK,
+                    haste: Haste::NONE,
+                    lease_ms: now,
+                    closed: false,
+                    notices: 0,
+                    seen_ms: now,
+                });
                 // Nobody else might look after its age.
                 self.worker.kick_in(SWEEP_MS);
             }

@@ -104,6 +104,8 @@ pub(crate) struct Reading {
     wait: Option<Wait>,
     /// How late its first octets came.
     late: Lateness,
+    /// What it is to be answered, if it was offered without a socket and nobody has taken it.
+    refused: Option<u16>,
 }
 
 /// How late a request begins. A cookie can be used again as long as it is good, some minutes, which is longer than a
@@ -133,6 +135,14 @@ enum Unreadable {
 }
 
 impl Parser {
+    /// What reads a head of up to `limit` octets. Atomic context.
+    fn new(protocol: Protocol, limit: u32) -> Result<Self> {
+        Ok(match protocol {
+            Protocol::Http => Self::Http(http::Parser::new(limit)),
+            Protocol::Tls => Self::Tls(KBox::new(tls::Parser::new(limit), memory::atomic())?),
+        })
+    }
+
     /// How many octets were read.
     fn fed(&self) -> u32 {
         match self {
@@ -250,9 +260,6 @@ impl Service {
         let now = now_ms();
         let snapshot = stream.snapshot();
         if wait.is_none() {
-            if let Some(status) = switch.refused_before(&key_of(&snapshot)) {
-                return self.refuse(speaks, status);
-            }
             switch.count(read(speaks));
         }
         let guard = rcu::read_lock();
@@ -603,12 +610,10 @@ impl Dispatcher for Service {
             .configured(|service| (service.protocol, service.head_limit))
             .unwrap_or((Protocol::Http, config::DEFAULT_HEAD_LIMIT));
         Ok(Reading {
-            parser: match protocol {
-                Protocol::Http => Parser::Http(http::Parser::new(limit)),
-                Protocol::Tls => Parser::Tls(KBox::new(tls::Parser::new(limit), memory::atomic())?),
-            },
+            parser: Parser::new(protocol, limit)?,
             wait: None,
             late: Lateness::None,
+            refused: None,
         })
     }
 
@@ -616,7 +621,12 @@ impl Dispatcher for Service {
         let closed = stream.is_closed();
         let nothing = stream.is_empty();
         if !nothing && reading.parser.fed() == 0 {
-            reading.late = self.lateness(&stream.snapshot());
+            let snapshot = stream.snapshot();
+            reading.refused = self.switch.refused_before(&key_of(&snapshot));
+            // It was in time when it was offered.
+            if reading.refused.is_none() {
+                reading.late = self.lateness(&snapshot, self.timeout_ms());
+            }
         }
         if reading.late == Lateness::TimedOut {
             return Outcome::Answer(self.timed_out());
@@ -634,7 +644,12 @@ impl Dispatcher for Service {
             {
                 return Outcome::Answer(self.timed_out());
             }
-            Ok(Some(message)) => return self.dispatch(stream, message, &mut reading.wait),
+            Ok(Some(message)) => {
+                if let Some(status) = reading.refused {
+                    return self.refuse(message.speaks(), status);
+                }
+                return self.dispatch(stream, message, &mut reading.wait);
+            }
             Ok(None) if !closed => return Outcome::Wait,
             Ok(None) if nothing => {
                 self.switch.count(Counter::Silent);
@@ -651,15 +666,18 @@ impl Dispatcher for Service {
     }
 
     fn first(&self, first: First<'_>) -> bool {
-        let snapshot = first.snapshot();
-        let late = self.lateness(&snapshot);
-        let Ok(mut reading) = self.begin() else {
+        let known = self.configured(|service| {
+            let parser = Parser::new(service.protocol, service.head_limit);
+            parser.map(|parser| (parser, service.head_timeout_ms))
+        });
+        let Some(Ok((mut parser, timeout_ms))) = known else {
             return false;
         };
-        match reading.parser.read(&first) {
+        let snapshot = first.snapshot();
+        match parser.read(&first) {
             Ok(Some(Message::Http2)) if !self.takes_http2() => false,
             Ok(Some(message)) => {
-                let soon = match late {
+                let soon = match self.lateness(&snapshot, timeout_ms) {
                     Lateness::None => true,
                     Lateness::Forgotten => message.is_idempotent(),
                     Lateness::TimedOut => false,
@@ -702,15 +720,15 @@ impl Dispatcher for Service {
 }
 
 impl Service {
-    /// How late a client begins its request. Without cookies no connection is there for longer than it may take.
-    fn lateness(&self, snapshot: &Snapshot) -> Lateness {
+    /// How late a client begins its request, for which it has `timeout_ms`. Without cookies no connection is there for longer than it may take.
+    fn lateness(&self, snapshot: &Snapshot, timeout_ms: u32) -> Lateness {
         let parameters = &self.switch.parameters;
         if !parameters.first_segment {
             return Lateness::None;
         }
         let life_ms = now_ms().saturating_sub(self.switch.born_ms);
         let remembered_ms = u64::from(parameters.timeouts.shortest_ms()).min(life_ms);
-        if snapshot.age_ms > self.timeout_ms() {
+        if snapshot.age_ms > timeout_ms {
             Lateness::TimedOut
         } else if u64::from(snapshot.age_ms) > remembered_ms {
             Lateness::Forgotten
