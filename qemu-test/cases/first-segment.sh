@@ -242,7 +242,8 @@ undrop server1
 {
 	echo 'pool web'
 	echo "server u1 pool web address $SERVER1:80"
-	echo "service web address $VIP:80 pool web"
+	# That the server is silent is known later; but not who asks was too slow.
+	echo "service web address $VIP:80 pool web head-timeout 500ms"
 } | unchecked | configure
 acquaint
 drop server1 in "ip protocol 253"
