@@ -15,6 +15,7 @@
 #   make bench-scaling     what two processors forward, beside what one does
 #   make bench-chain       what requests cost client, switch and server together, beside HAProxy, nginx and IPVS
 #   make bench-web         what they cost the switch
+#   make bench-profile     which functions that is
 #   make lint              formatting and clippy only
 #   make fmt               format the Rust files
 #   make clean             remove what make has built
@@ -58,7 +59,7 @@ soak:
 	@scripts/soak --seconds $(SECONDS)
 
 bench: bench-all
-bench-all bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web:
+bench-all bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web bench-profile:
 	@scripts/bench $(@:bench-%=%)
 
 lint:
@@ -71,4 +72,4 @@ help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
 .PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench bench-all \
-	bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web lint fmt help
+	bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web bench-profile lint fmt help

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 """From what a machine printed and counted to bench/results.json and a table.
 
-    report.py forward|scaling|chain|web KERNEL PRINTED COUNTED
+    report.py forward|scaling|chain|web|profile KERNEL PRINTED COUNTED
 
 PRINTED has a line `measured ...` for every two lines of COUNTED: the marks before and after, each with the instructions of
-every processor so far.
+every processor so far. For a profile COUNTED.2, COUNTED.4 and so on say what was executed in between.
 """
 
+import bisect
 import collections
 import json
 import math
 import os
+import re
 import sys
 
 # The one that stands for the machine itself: what all have in common.
@@ -91,15 +93,19 @@ def bars(title, unit, results, columns, less=None):
     step = 10 ** math.floor(math.log10(most))
     step = next(s for s in (step / 5, step / 2, step) if most / s <= 8)
     top = math.ceil(most / step) * step
-    left, up, bar, gap, height = 70, 60, 26, 30, 260
-    width = left + sum(len(group) * bar + gap for _, group in groups) + 20
+    names = list(dict.fromkeys(who for _, group in groups for who, _ in group))
+    left, up, gap, height = 70, 60, 30, 260
+    # About as wide as its letters are.
+    label = {who: 40 + 7 * len(who) for who in names}
+    # Wide enough that the bars take the room of their names and the title.
+    room = max(sum(label.values()), 8 * len(title) - left)
+    bar = min(max(26, (room - gap * len(groups)) // sum(len(group) for _, group in groups)), 60)
+    width = left + max(room, sum(len(group) * bar + gap for _, group in groups)) + 20
     y = lambda v: up + height * (1 - max(v, 0) / top)
 
     def text(x, at, words, anchor="middle", more=""):
         return f'<text x="{x:.0f}" y="{at:.0f}" text-anchor="{anchor}"{more}>{words}</text>'
 
-    names = list(dict.fromkeys(who for _, group in groups for who, _ in group))
-    width = max(width, left + 90 * len(names))
     svg = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{up + height + 60}" font-family="sans-serif" '
            'font-size="12">', f'<rect width="{width}" height="{up + height + 60}" fill="white"/>',
            text(10, 20, title, "start", ' font-size="14"')]
@@ -119,7 +125,7 @@ def bars(title, unit, results, columns, less=None):
     for who in names:
         svg += [f'<rect x="{x}" y="{up + height + 34}" width="10" height="10" fill="{COLOURS[who]}"/>',
                 text(x + 14, up + height + 43, who, "start")]
-        x += 90
+        x += label[who]
     return "\n".join([*svg, "</svg>"]) + "\n"
 
 
@@ -264,10 +270,80 @@ def web(kernel, lines):
     ]
 
 
+def readable(symbol):
+    """A function's name. Of one in Rust (symbol mangling version 0) the identifiers, in which parameters of types are lost."""
+    if not symbol.startswith("_R"):
+        return symbol
+    names, at = [], 2
+    while at < len(symbol):
+        if symbol[at] in "sB":
+            # What tells namesakes apart, or points back.
+            at = symbol.find("_", at) + 1 or len(symbol)
+        elif symbol[at].isdigit():
+            digits = re.match("[0-9]+", symbol[at:]).group()
+            at += len(digits)
+            at += symbol[at:at + 1] == "_"
+            names.append(symbol[at:at + int(digits)])
+            at += int(digits)
+        else:
+            at += 1
+    return "::".join(names)
+
+
+def functions(printed):
+    """Where the kernel's functions begin, ascending, and their names."""
+    found = sorted((int(words[1], 16), words) for line in open(printed) if (words := line.split())[:1] == ["symbol"])
+    return [at for at, _ in found], [" ".join([readable(words[2]), *words[3:]]) for _, words in found]
+
+
+# The processor that is the switch's.
+SWITCH = 1
+# Where the kernel's half of the addresses begins.
+KERNEL = 1 << 63
+
+
+def by_function(begins, names, profile):
+    """What the switch's processor has executed in each function of the kernel."""
+    executed = collections.Counter()
+    for line in open(profile):
+        address, *counts = line.split()
+        at = int(address, 16)
+        if at >= KERNEL:
+            executed[names[bisect.bisect(begins, at) - 1]] += int(counts[SWITCH])
+    return executed
+
+
+def profile(kernel, lines, printed, counted):
+    begins, names = functions(printed)
+    text = [
+        f"# Where the switch's instructions go, kernel {kernel}",
+        "",
+        "As [web](web.md), by functions of the kernel and the modules; what was inlined belongs to who called it. Functions with less than",
+        "one in a hundred are left out. Made by `make bench-profile`.",
+    ]
+    for at, ((kind, contender, size, count, *_), _) in enumerate(lines, 1):
+        size, count = int(size), int(count)
+        executed = by_function(begins, names, f"{counted}.{2 * at}")
+        small = size < 10_000
+        times = count if small else count * size / MEGABYTE
+        total = sum(executed.values())
+        text += [
+            "",
+            f"## {contender}, {kind}s of {size_of(size)}: {total / times:,.0f} for each {'connection' if small else 'megabyte'}",
+            "",
+            "| function | instructions | part |",
+            "|---|---:|---:|",
+            *(f"| `{name}` | {n / times:,.0f} | {n / total:.1%} |" for name, n in executed.most_common() if n >= total / 100),
+        ]
+    return [], text
+
+
 def main(bench, kernel, printed, counted):
     lines = measured(printed, counted)
     if bench == "forward":
         results, lines = forward(kernel, lines, used(printed))
+    elif bench == "profile":
+        results, lines = profile(kernel, lines, printed, counted)
     else:
         results, lines = {"scaling": scaling, "chain": chain, "web": web}[bench](kernel, lines)
     keep(results)
@@ -277,4 +353,5 @@ def main(bench, kernel, printed, counted):
     print(text)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

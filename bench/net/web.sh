@@ -13,6 +13,8 @@ ASKERS=$FRONT_CLIENT/32 IPVS_ARGS=
 
 . "$WITH/web.conf"
 CONTENDERS=${CONTENDERS:-direct ipvs-nat ipvs-dr nginx haproxy thop}
+# Whether to say where the functions are, that what each has executed can be told.
+PROFILE=${PROFILE:-}
 
 unload_modules
 stop_nginx 1
@@ -181,6 +183,7 @@ for contender in $CONTENDERS; do
 		ask 104857600 2 download 1 --path /100m --length 104857600 --first 1
 		ask 1048576 20 upload 4 --path /upload/x --upload 1048576 --first 4
 	}
+	[ -z "$PROFILE" ] || awk '$2 ~ /^[tTwW]$/ { print "symbol", $1, $3, $4 }' /proc/kallsyms
 	# One after the other.
 	! alone || ask 1024 "$REQUESTS" latency 1 --path /1k --length 1024
 	"${contender}_ends"
