@@ -15,6 +15,10 @@ import os
 import re
 import sys
 
+# How fast a processor is that throughput is told of, instructions per second, and the load at which it is told how idle it is,
+# requests per second.
+SPEED = 1_000_000_000
+LOAD = 5_000
 # The one that stands for the machine itself: what all have in common.
 NOTHING = "direct"
 MEGABYTE = 1 << 20
@@ -246,6 +250,8 @@ def web(kernel, lines):
         switch = executed[1] / count
         if size < 10_000:
             add("connect", contender, at_once, size, switch, "instructions/connection")
+            add("throughput", contender, at_once, size, SPEED / switch, "requests/second")
+            add("idle", contender, at_once, size, 100 - 100 * LOAD * switch / SPEED, "percent")
         else:
             bench = "transfer" if kind == "download" else "upload"
             add(bench, contender, at_once, size, switch * MEGABYTE / size, "instructions/MB")
@@ -267,6 +273,11 @@ def web(kernel, lines):
         *table(results, costs),
         "",
         "![The first column as bars](web.svg)",
+        "",
+        f"Of the first column follows what a switch's processor of {SPEED:,} instructions per second does with requests of that kind: how many",
+        f"per second it can take, and for how much of the time it has nothing to do with {LOAD:,} of them:",
+        "",
+        *table(results, [column("requests per second", "throughput", 1024), column("idle, percent", "idle", 1024)], unit_of=None),
     ]
 
 
