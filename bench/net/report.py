@@ -27,24 +27,39 @@ MEGABYTE = 1 << 20
 Result = collections.namedtuple("Result", "bench contender connections cpus size value unit")
 
 
-def measured(printed, counted):
-    """What each line says behind `measured`, and each processor's instructions for it."""
-    marks = [list(map(int, line.split())) for line in open(counted)]
-    for line in open(printed):
-        words = line.split()
-        if words[:1] == ["measured"]:
+class Run:
+    """What a machine has printed, and the file with what was counted."""
+
+    def __init__(self, printed, counted):
+        self.counted = counted
+        self.printed = collections.defaultdict(list)
+        for line in open(printed):
+            kind, *words = line.split() or [""]
+            self.printed[kind].append(words)
+
+    def measured(self):
+        """What each line says behind `measured`, and each processor's instructions for it."""
+        marks = [list(map(int, line.split())) for line in open(self.counted)]
+        for words in self.printed["measured"]:
             before, after, *marks = marks
-            yield words[1:], [b - a for a, b in zip(before, after)]
-    assert not marks, "marks that nobody has told of"
+            yield words, [b - a for a, b in zip(before, after)]
+        assert not marks, "marks that nobody has told of"
 
-
-def used(printed):
-    """What each line says behind `memory`: contender, connections, octets of all of them."""
-    for line in open(printed):
-        words = line.split()
-        if words[:1] == ["memory"]:
-            contender, connections, octets = words[1:]
+    def memory(self):
+        """What each line says behind `memory`: contender, connections, octets of all of them."""
+        for contender, connections, octets in self.printed["memory"]:
             yield contender, int(connections), int(octets)
+
+    def functions(self):
+        """Where the kernel's functions begin, ascending, and their names."""
+        found = sorted((int(at, 16), name, module) for at, name, *module in self.printed["symbol"])
+        return [at for at, _, _ in found], [" ".join([readable(name), *module]) for _, name, module in found]
+
+    def profile(self, n):
+        """What the n-th line's blocks of code are, from 1: address, and the instructions of each processor."""
+        for line in open(f"{self.counted}.{2 * n}"):
+            address, *counts = line.split()
+            yield int(address, 16), list(map(int, counts))
 
 
 def keep(results):
@@ -133,14 +148,14 @@ def bars(title, unit, results, columns, less=None):
     return "\n".join([*svg, "</svg>"]) + "\n"
 
 
-def forward(kernel, lines, memory):
+def forward(kernel, run):
     costs = [
         Result("forward", contender, int(connections), 1, 60, round(sum(executed) / int(times)), "instructions/segment")
-        for (_, contender, connections, times, _), executed in lines
+        for (_, contender, connections, times, _), executed in run.measured()
     ]
     room = [
         Result("memory", contender, connections, 1, 0, round(octets / connections), "octets/connection")
-        for contender, connections, octets in memory
+        for contender, connections, octets in run.memory()
     ]
 
     def by_connections(results):
@@ -172,9 +187,9 @@ def forward(kernel, lines, memory):
     ]
 
 
-def scaling(kernel, lines):
+def scaling(kernel, run):
     results = []
-    for (_, contender, connections, times, cpus), executed in lines:
+    for (_, contender, connections, times, cpus), executed in run.measured():
         # Processors that work side by side have worked for as long as the one that had most to do.
         cost = round(max(executed) / int(times))
         results.append(Result("scaling", contender, int(connections), int(cpus), 60, cost, "instructions/segment"))
@@ -204,9 +219,9 @@ def column(title, bench, size):
     return title, lambda one: one.bench == bench and one.size == size
 
 
-def chain(kernel, lines):
+def chain(kernel, run):
     results = []
-    for (kind, contender, size, count, at_once, _, *times), executed in lines:
+    for (kind, contender, size, count, at_once, _, *times), executed in run.measured():
         size, count, at_once = int(size), int(count), int(at_once)
         if kind == "latency":
             for name, value in zip(("first-median", "first-99th", "last-median", "last-99th"), times):
@@ -239,13 +254,13 @@ def chain(kernel, lines):
     ]
 
 
-def web(kernel, lines):
+def web(kernel, run):
     results = []
 
     def add(bench, contender, connections, size, value, unit):
         results.append(Result(bench, contender, connections, 3, size, round(value), unit))
 
-    for (kind, contender, size, count, at_once, *_), executed in lines:
+    for (kind, contender, size, count, at_once, *_), executed in run.measured():
         size, count, at_once = int(size), int(count), int(at_once)
         switch = executed[1] / count
         if size < 10_000:
@@ -301,40 +316,32 @@ def readable(symbol):
     return "::".join(names)
 
 
-def functions(printed):
-    """Where the kernel's functions begin, ascending, and their names."""
-    found = sorted((int(words[1], 16), words) for line in open(printed) if (words := line.split())[:1] == ["symbol"])
-    return [at for at, _ in found], [" ".join([readable(words[2]), *words[3:]]) for _, words in found]
-
-
 # The processor that is the switch's.
 SWITCH = 1
 # Where the kernel's half of the addresses begins.
 KERNEL = 1 << 63
 
 
-def by_function(begins, names, profile):
+def by_function(begins, names, blocks):
     """What the switch's processor has executed in each function of the kernel."""
     executed = collections.Counter()
-    for line in open(profile):
-        address, *counts = line.split()
-        at = int(address, 16)
+    for at, counts in blocks:
         if at >= KERNEL:
-            executed[names[bisect.bisect(begins, at) - 1]] += int(counts[SWITCH])
+            executed[names[bisect.bisect(begins, at) - 1]] += counts[SWITCH]
     return executed
 
 
-def profile(kernel, lines, printed, counted):
-    begins, names = functions(printed)
+def profile(kernel, run):
+    begins, names = run.functions()
     text = [
         f"# Where the switch's instructions go, kernel {kernel}",
         "",
         "As [web](web.md), by functions of the kernel and the modules; what was inlined belongs to who called it. Functions with less than",
         "one in a hundred are left out. Made by `make bench-profile`.",
     ]
-    for at, ((kind, contender, size, count, *_), _) in enumerate(lines, 1):
+    for at, ((kind, contender, size, count, *_), _) in enumerate(run.measured(), 1):
         size, count = int(size), int(count)
-        executed = by_function(begins, names, f"{counted}.{2 * at}")
+        executed = by_function(begins, names, run.profile(at))
         small = size < 10_000
         times = count if small else count * size / MEGABYTE
         total = sum(executed.values())
@@ -350,13 +357,8 @@ def profile(kernel, lines, printed, counted):
 
 
 def main(bench, kernel, printed, counted):
-    lines = measured(printed, counted)
-    if bench == "forward":
-        results, lines = forward(kernel, lines, used(printed))
-    elif bench == "profile":
-        results, lines = profile(kernel, lines, printed, counted)
-    else:
-        results, lines = {"scaling": scaling, "chain": chain, "web": web}[bench](kernel, lines)
+    report = {"forward": forward, "scaling": scaling, "chain": chain, "web": web, "profile": profile}[bench]
+    results, lines = report(kernel, Run(printed, counted))
     keep(results)
     text = "\n".join(lines) + "\n"
     with open(f"net/results/{bench}.md", "w") as f:
