@@ -85,7 +85,7 @@ def work(k):
 
 
 for clients in range(2, 4):
-    end = time.monotonic() + 4
+    end = time.monotonic() + 4 * int(os.environ.get("SLOW", 1))
     threads = [threading.Thread(target=work, args=[f"{clients}{k}"]) for k in range(clients)]
     for t in threads:
         t.start()

@@ -5,9 +5,16 @@
 
 /* Locks and contexts. */
 
-void thop_spin_lock_init(spinlock_t *lock)
+/* spin_lock_init() for a lock class that the caller has; what lockdep knows of without it is one class for all. */
+void thop_spin_lock_init(spinlock_t *lock, const char *name, struct lock_class_key *key)
 {
+#if defined(CONFIG_DEBUG_SPINLOCK) && defined(CONFIG_PREEMPT_RT)
+	__spin_lock_init(lock, name, key, false);
+#elif defined(CONFIG_DEBUG_SPINLOCK)
+	__raw_spin_lock_init(spinlock_check(lock), name, key, LD_WAIT_CONFIG);
+#else
 	spin_lock_init(lock);
+#endif
 }
 
 void thop_spin_lock_bh(spinlock_t *lock)

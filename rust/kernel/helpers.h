@@ -43,7 +43,7 @@
 typedef void (*thop_destruct_t)(struct sock *sk);
 
 /* Locks and contexts. */
-void thop_spin_lock_init(spinlock_t *lock);
+void thop_spin_lock_init(spinlock_t *lock, const char *name, struct lock_class_key *key);
 void thop_spin_lock_bh(spinlock_t *lock);
 void thop_spin_unlock_bh(spinlock_t *lock);
 void thop_bh_disable(void);

@@ -95,6 +95,7 @@ use crate::{
     compat,
     instance::Namespace,
     memory,
+    new_spin_lock_bh,
     send::{
         be32,
         from_be32, //
@@ -904,7 +905,7 @@ impl<D: Dispatcher> Listener<D> {
                 socket: open,
                 callbacks,
                 operations,
-                queue <- SpinLockBh::new(Queue { first: ptr::null_mut(), closed: false }),
+                queue <- new_spin_lock_bh!(Queue { first: ptr::null_mut(), closed: false }),
                 waiting: UnsafeCell::new(Deadlines::new()),
                 kept: UnsafeCell::new(Deadlines::new()),
                 lingering: UnsafeCell::new(Deadlines::new()),

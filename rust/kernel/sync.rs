@@ -52,12 +52,32 @@ unsafe impl<T: Send> Send for SpinLockBh<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send> Sync for SpinLockBh<T> {}
 
+/// Creates a [`SpinLockBh`] with a lock class of its own: to lockdep those made in one place are alike, and only those.
+#[macro_export]
+macro_rules! new_spin_lock_bh {
+    ($data:expr $(,)?) => {
+        $crate::sync::SpinLockBh::new(
+            $data,
+            ::kernel::optional_name!(),
+            ::kernel::static_lock_class!(),
+        )
+    };
+}
+
 impl<T> SpinLockBh<T> {
-    /// An unlocked lock around `data`.
-    pub fn new(data: T) -> impl PinInit<Self> {
+    /// An unlocked lock around `data`. Use [`new_spin_lock_bh!`].
+    pub fn new(
+        data: T,
+        name: &'static CStr,
+        class: Pin<&'static LockClassKey>,
+    ) -> impl PinInit<Self> {
         pin_init!(Self {
-            // SAFETY: `thop_spin_lock_init()` initialises the lock in its final place.
-            lock <- Opaque::ffi_init(|lock| unsafe { bindings::thop_spin_lock_init(lock) }),
+            lock <- Opaque::ffi_init(|lock| {
+                // SAFETY: `lock` is the lock's final place. Name and class live as long as the module, and so no less than it.
+                unsafe {
+                    bindings::thop_spin_lock_init(lock, name.as_char_ptr(), class.as_ptr().cast())
+                }
+            }),
             data: UnsafeCell::new(data),
         })
     }

@@ -226,11 +226,18 @@ impl<T: Element> Table<T> {
         let memory =
             unsafe { bindings::thop_kvzalloc(buckets as usize * mem::size_of::<Bucket<T>>()) };
         let buckets_ptr = NonNull::new(memory.cast::<Bucket<T>>()).ok_or(ENOMEM)?;
+        // Never two of these at once.
+        let (name, class) = (c"thop_bucket", kernel::static_lock_class!());
         for index in 0..buckets as usize {
-            // SAFETY: Within the allocation, which is zeroed: an empty list is a null pointer.
+            // SAFETY: Within the allocation, which is zeroed: an empty list is a null pointer. Name and class live as long as
+            // the module.
             unsafe {
                 let bucket = buckets_ptr.as_ptr().add(index);
-                bindings::thop_spin_lock_init(ptr::addr_of_mut!((*bucket).lock).cast());
+                bindings::thop_spin_lock_init(
+                    ptr::addr_of_mut!((*bucket).lock).cast(),
+                    name.as_char_ptr(),
+                    class.as_ptr().cast(),
+                );
             }
         }
         // INVARIANT: All locks are initialised, all lists empty.

@@ -16,7 +16,7 @@ use kernel::{
 };
 use thop_kernel::{
     new_rcu_box,
-    sync::SpinLockBh, //
+    new_spin_lock_bh, //
 };
 
 /// A value that says when it goes.
@@ -49,12 +49,12 @@ mod tests {
 
     #[test]
     fn a_lock_protects_what_is_in_it() -> Result {
-        let lock = KBox::pin_init(SpinLockBh::new(1u64), GFP_KERNEL)?;
+        let lock = KBox::pin_init(new_spin_lock_bh!(1u64), GFP_KERNEL)?;
         for _ in 0..100 {
             *lock.lock() += 1;
         }
         // A second lock of the kind, in order: lockdep sees no recursion as long as one is held.
-        let other = KBox::pin_init(SpinLockBh::new(1u64), GFP_KERNEL)?;
+        let other = KBox::pin_init(new_spin_lock_bh!(1u64), GFP_KERNEL)?;
         *other.lock() += 1;
         assert_eq!(*lock.lock(), 101);
         assert_eq!(*other.lock(), 2);

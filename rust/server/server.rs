@@ -92,6 +92,7 @@ use thop_kernel::{
         Received,
         Refused, //
     },
+    new_spin_lock_bh,
     random,
     segment,
     statistics::Statistics,
@@ -790,7 +791,7 @@ impl Instance for Server {
             cpu,
             sockets,
             statistics,
-            agenda <- SpinLockBh::new(agenda),
+            agenda <- new_spin_lock_bh!(agenda),
             worker <- Worker::new(),
         }? Error))
     }

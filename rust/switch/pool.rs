@@ -54,6 +54,7 @@ use thop_kernel::{
     memory,
     memory::ProcessHeap,
     new_rcu_box,
+    new_spin_lock_bh,
     sync::{
         RcuBox,
         Retired,
@@ -310,7 +311,7 @@ impl Pool {
                 stale: Atomic::new(false),
                 waiting: Atomic::new(0),
                 undecided: Atomic::new(0),
-                queue <- SpinLockBh::new(Queue { places: Places::none(), tickets: 0 }),
+                queue <- new_spin_lock_bh!(Queue { places: Places::none(), tickets: 0 }),
                 retired <- new_mutex!(KVec::new()),
                 nobody <- new_mutex!(Some(last)),
             }),

@@ -43,6 +43,7 @@ use thop_core::{
 use thop_kernel::{
     memory,
     messages::ipv4,
+    new_spin_lock_bh,
     send::RouteCache,
     sync::SpinLockBh,
     time::now_ms, //
@@ -193,7 +194,7 @@ impl Server {
                 open: Atomic::new(up),
                 reachable: Atomic::new(true),
                 worth_a_try: Atomic::new(false),
-                health <- SpinLockBh::new(health),
+                health <- new_spin_lock_bh!(health),
                 boots: [Atomic::new(0), Atomic::new(0)],
                 asked: Atomic::new(0),
                 answered: Atomic::new(0),

@@ -79,6 +79,7 @@ use thop_kernel::{
         Refused, //
     },
     new_rcu_box,
+    new_spin_lock_bh,
     random,
     send,
     skb::SkBuff,
@@ -204,7 +205,7 @@ impl Switch {
                 swept_ms: Atomic::new(0),
                 born_ms: now_ms(),
                 monitor_ms: Atomic::new(u64::MAX),
-                agenda <- pin_init::pin_init_array_from_fn(|_| SpinLockBh::new(Agenda::new())),
+                agenda <- pin_init::pin_init_array_from_fn(|_| new_spin_lock_bh!(Agenda::new())),
                 worker <- Worker::new(),
             }),
             memory::may_sleep(),
