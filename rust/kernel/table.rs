@@ -27,6 +27,7 @@ use core::{
 use kernel::{
     fmt,
     prelude::*,
+    static_lock_class,
     sync::{
         atomic::{
             Atomic,
@@ -131,6 +132,20 @@ struct Bucket<T> {
     first: UnsafeCell<*mut Node<T>>,
 }
 
+/// Initialises a bucket's lock. To lockdep those of all tables are alike: nobody has two at once.
+///
+/// Not part of [`Table`], of whose methods there are many: lockdep wants one name where there is one class.
+///
+/// # Safety
+///
+/// `lock` can be written to.
+unsafe fn init_lock(lock: *mut bindings::spinlock_t) {
+    static NAME: &CStr = c"thop_bucket";
+    let class = static_lock_class!();
+    // SAFETY: By the function's requirements. Name and class live as long as the module.
+    unsafe { bindings::thop_spin_lock_init(lock, NAME.as_char_ptr(), class.as_ptr().cast()) }
+}
+
 /// Why an element could not be inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -226,18 +241,11 @@ impl<T: Element> Table<T> {
         let memory =
             unsafe { bindings::thop_kvzalloc(buckets as usize * mem::size_of::<Bucket<T>>()) };
         let buckets_ptr = NonNull::new(memory.cast::<Bucket<T>>()).ok_or(ENOMEM)?;
-        // Never two of these at once.
-        let (name, class) = (c"thop_bucket", kernel::static_lock_class!());
         for index in 0..buckets as usize {
-            // SAFETY: Within the allocation, which is zeroed: an empty list is a null pointer. Name and class live as long as
-            // the module.
+            // SAFETY: Within the allocation, which is zeroed: an empty list is a null pointer.
             unsafe {
                 let bucket = buckets_ptr.as_ptr().add(index);
-                bindings::thop_spin_lock_init(
-                    ptr::addr_of_mut!((*bucket).lock).cast(),
-                    name.as_char_ptr(),
-                    class.as_ptr().cast(),
-                );
+                init_lock(ptr::addr_of_mut!((*bucket).lock).cast());
             }
         }
         // INVARIANT: All locks are initialised, all lists empty.
