@@ -15,7 +15,8 @@ start_nginx 2 "$SERVER2:80"
 	echo "server s1 pool web address $SERVER1:8080"
 	echo "server s2 pool web address $SERVER2:80"
 	echo "server s3 pool web address $SERVER3:80"
-	echo "service web address $VIP:80 pool web"
+	# Those who connect first are asked last.
+	echo "service web address $VIP:80 pool web head-timeout 1m"
 } | unchecked | configure
 for ((i = 0; i < 6; i++)); do fetch /1k; done | sort | uniq -c >turns
 same "turns" "$(awk '{ print $1, $2, $3 }' turns | paste -sd,)" "2 200 server1,2 200 server2,2 200 server3"
