@@ -2,7 +2,9 @@
 
 //! Things to do later, the earliest first.
 //!
-//! A binary heap in an array: the children of element `i` are `2i + 1` and `2i + 2`, and none is due
+//! There are few spans of time after which things are due, and those of one span come in the order in which they are due: they
+//! stand in a line, where each costs the same however many there are. What fits at the end of no line goes into a
+//! binary heap in an array: the children of element `i` are `2i + 1` and `2i + 2`, and none is due
 //! before its parent. Nothing is ever taken out early: whoever finds, when a deadline comes, that
 //! the matter is settled, does nothing.
 
@@ -12,22 +14,33 @@ use crate::heap::{
     OutOfMemory, //
 };
 
+/// How many lines there are. Who has more spans of time than that still has one line for each of those that are in use at a time,
+/// mostly.
+const LINES: usize = 4;
+/// How many places those who have left a line may have, at least, before the others move up.
+const MOST_LEFT: usize = 64;
+
 /// A queue of keys, each with the time at which it is due. Times are milliseconds of any clock that
 /// does not go back.
 pub struct Deadlines<H: Heap, K> {
+    lines: [Line<H, K>; LINES],
     heap: H::List<(u64, K)>,
 }
 
-impl<H: Heap, K> Default for Deadlines<H, K> {
+impl<H: Heap, K: Copy> Default for Deadlines<H, K> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<H: Heap, K> Deadlines<H, K> {
+impl<H: Heap, K: Copy> Deadlines<H, K> {
     /// An empty queue.
     pub fn new() -> Self {
         Self {
+            lines: core::array::from_fn(|_| Line {
+                places: Default::default(),
+                left: 0,
+            }),
             heap: Default::default(),
         }
     }
@@ -35,23 +48,35 @@ impl<H: Heap, K> Deadlines<H, K> {
     /// How many keys are waiting.
     #[inline]
     pub fn len(&self) -> usize {
-        self.heap.len()
+        let in_lines = self.lines.iter().map(|line| line.waiting().len());
+        in_lines.fold(self.heap.len(), usize::saturating_add)
     }
 
     /// Whether none is waiting.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.next().is_none()
     }
 
     /// When the next key is due.
     #[inline]
     pub fn next(&self) -> Option<u64> {
-        self.heap.first().map(|(due_ms, _)| *due_ms)
+        let first = self.heap.first().map(|(due_ms, _)| *due_ms);
+        self.lines.iter().filter_map(Line::next).chain(first).min()
     }
 
     /// Adds `key`, due at `due_ms`. Without memory for it the queue stays as it was.
     pub fn push(&mut self, due_ms: u64, key: K) -> Result<(), OutOfMemory> {
+        // The one whose last is due soonest before this; an empty one only if there is no other.
+        let fits = |line: &&mut Line<H, K>| line.last().is_none_or(|last| last <= due_ms);
+        let line = self
+            .lines
+            .iter_mut()
+            .filter(fits)
+            .max_by_key(|line| line.last());
+        if let Some(line) = line {
+            return line.append((due_ms, key));
+        }
         let end = self.heap.len();
         self.heap.try_push((due_ms, key))?;
         rise(&mut self.heap, end);
@@ -61,14 +86,72 @@ impl<H: Heap, K> Deadlines<H, K> {
     /// Takes the key that is due first, if it is due at `now_ms`. Keys due at the same time come in
     /// no particular order.
     pub fn pop_due(&mut self, now_ms: u64) -> Option<K> {
-        if self.next()? > now_ms {
+        let next = self.next()?;
+        if next > now_ms {
             return None;
+        }
+        let mut lines = self.lines.iter_mut();
+        if let Some(line) = lines.find(|line| line.next() == Some(next)) {
+            return line.leave();
         }
         let last = self.heap.len().checked_sub(1)?;
         swap(&mut self.heap, 0, last);
         let (_, key) = self.heap.pop()?;
         sink(&mut self.heap);
         Some(key)
+    }
+}
+
+/// Keys in the order in which they are due, and at the front places of those that have left.
+struct Line<H: Heap, K> {
+    places: H::List<(u64, K)>,
+    /// How many have left. Fewer than there are places, or none.
+    left: usize,
+}
+
+impl<H: Heap, K: Copy> Line<H, K> {
+    #[inline]
+    fn waiting(&self) -> &[(u64, K)] {
+        self.places.get(self.left..).unwrap_or(&[])
+    }
+
+    /// When the next is due.
+    #[inline]
+    fn next(&self) -> Option<u64> {
+        self.waiting().first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// When the last is due.
+    #[inline]
+    fn last(&self) -> Option<u64> {
+        self.waiting().last().map(|(due_ms, _)| *due_ms)
+    }
+
+    fn append(&mut self, last: (u64, K)) -> Result<(), OutOfMemory> {
+        // As many have left as now move, at least: each moves once, on average.
+        if self.left >= MOST_LEFT && self.left >= self.waiting().len() {
+            self.move_up();
+        }
+        self.places.try_push(last)
+    }
+
+    fn leave(&mut self) -> Option<K> {
+        let (_, key) = *self.waiting().first()?;
+        self.left = self.left.saturating_add(1);
+        if self.left >= self.places.len() {
+            self.places.clear();
+            self.left = 0;
+        }
+        Some(key)
+    }
+
+    fn move_up(&mut self) {
+        let left = self.left.min(self.places.len());
+        self.places.copy_within(left.., 0);
+        for _ in 0..left {
+            self.places.pop();
+        }
+        self.left = 0;
     }
 }
 
@@ -141,5 +224,41 @@ mod tests {
         assert_eq!(order, [1, 1, 2, 3, 4, 5]);
         assert_eq!(queue.next(), Some(6));
         assert!(!queue.is_empty());
+    }
+
+    #[test]
+    fn each_span_of_time_has_a_line() {
+        const SPANS: [u32; LINES] = [4, 40, 200, 1_000];
+        let mut queue = Deadlines::<StdHeap, u32>::new();
+        let mut places = 0;
+        for now in 0..20_000u32 {
+            for span in SPANS {
+                queue.push(u64::from(now + span), now + span).unwrap();
+            }
+            while let Some(due) = queue.pop_due(u64::from(now)) {
+                assert_eq!(due, now, "late");
+            }
+            assert!(queue.heap.is_empty());
+            places = queue.lines.iter().map(|line| line.places.len()).sum();
+        }
+        // Who has left has no more places than who waits, and some.
+        let waiting = SPANS.iter().sum::<u32>() as usize;
+        assert_eq!(queue.len(), waiting);
+        assert!(places <= 2 * waiting + LINES * MOST_LEFT, "{places}");
+        while queue.pop_due(u64::MAX).is_some() {}
+        assert!(queue.is_empty() && queue.lines.iter().all(|line| line.places.is_empty()));
+    }
+
+    #[test]
+    fn what_fits_in_no_line_comes_in_time_all_the_same() {
+        let mut queue = Deadlines::<StdHeap, u32>::new();
+        for due_ms in (0..100).rev() {
+            queue.push(due_ms, due_ms as u32).unwrap();
+        }
+        assert_eq!(queue.heap.len(), 100 - LINES);
+        for due_ms in 0..100 {
+            assert_eq!(queue.pop_due(due_ms), Some(due_ms as u32));
+            assert_eq!(queue.pop_due(due_ms), None);
+        }
     }
 }
