@@ -163,11 +163,18 @@ impl SkBuff {
         Ok(())
     }
 
-    /// Shows all octets from `offset` on, in order, some at a time.
+    /// Shows all octets from `offset` on, in order: the linear ones where they are, and of others some at a time.
     pub fn for_each(&self, offset: usize, mut f: impl FnMut(&[u8])) {
-        let mut buffer = [0; 256];
-        let mut at = offset;
+        let linear = self.linear();
+        if let Some(octets) = linear.get(offset..).filter(|octets| !octets.is_empty()) {
+            f(octets);
+        }
+        let mut at = offset.max(linear.len());
         let end = self.len() as usize;
+        if at >= end {
+            return;
+        }
+        let mut buffer = [0; 256];
         while at < end {
             let len = (end - at).min(buffer.len());
             let Some(part) = buffer.get_mut(..len) else {
