@@ -729,6 +729,32 @@ bool thop_sk_acceptq_is_full(const struct sock *sk)
 	return sk_acceptq_is_full(sk);
 }
 
+/*
+ * What tcp_v4_early_demux() does for a packet that has no route yet, which is not exported, by the
+ * addresses that the packet will have. Softirq, RCU.
+ */
+bool thop_early_demux(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,
+		      __be32 daddr, u16 dport)
+{
+	struct sock *sk = thop_find_established(net, skb, saddr, sport, daddr, dport);
+	struct dst_entry *dst = NULL;
+
+	if (!sk)
+		return false;
+	if (sk_fullsock(sk) && sk->sk_rx_dst_ifindex == skb->skb_iif)
+		dst = rcu_dereference(sk->sk_rx_dst);
+	if (dst)
+		dst = dst_check(dst, 0);
+	if (!dst) {
+		sock_gen_put(sk);
+		return false;
+	}
+	skb->sk = sk;
+	skb->destructor = sock_edemux;
+	skb_dst_set_noref(skb, dst);
+	return true;
+}
+
 void thop_sock_gen_put(struct sock *sk)
 {
 	sock_gen_put(sk);

@@ -195,6 +195,8 @@ struct sock *thop_find_established(struct net *net, struct sk_buff *skb, __be32 
 				   __be32 daddr, u16 dport);
 bool thop_sk_is_mptcp(const struct sock *sk);
 bool thop_sk_acceptq_is_full(const struct sock *sk);
+bool thop_early_demux(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,
+		      __be32 daddr, u16 dport);
 void thop_sock_gen_put(struct sock *sk);
 void thop_tw_kill(struct sock *sk);
 void thop_sk_allow_foreign_source(struct sock *sk);

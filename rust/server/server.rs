@@ -549,12 +549,20 @@ impl Server {
         let Some(service) = service else {
             return packet.accept();
         };
-        let (Some(local), Some(virtual_ip)) = (ipv4(segment.key.service.ip), ipv4(service.ip))
-        else {
+        let addresses = (
+            ipv4(segment.key.client.ip),
+            ipv4(segment.key.service.ip),
+            ipv4(service.ip),
+        );
+        let (Some(client), Some(local), Some(virtual_ip)) = addresses else {
             return packet.accept();
         };
         let partial = packet.skb().is_partial();
-        let rewritten = packet.route_to_self(local)
+        let routed = packet.route_to_socket(
+            (client, segment.key.client.port),
+            (virtual_ip, service.port),
+        ) || packet.route_to_self(local);
+        let rewritten = routed
             && packet
                 .skb()
                 .writable(segment.headers_len())

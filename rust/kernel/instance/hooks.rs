@@ -102,6 +102,27 @@ impl Packet<'_> {
         unsafe { bindings::thop_route_local(self.skb.as_ptr(), crate::send::be32(to)) }
     }
 
+    /// Gives the packet to the socket of a connection, by its route: that by which the packet before came. So the packet needs
+    /// neither to be routed nor to have its socket looked for again. `false` if there is no such socket, or route.
+    #[inline]
+    pub fn route_to_socket(
+        &mut self,
+        client: (core::net::Ipv4Addr, u16),
+        service: (core::net::Ipv4Addr, u16),
+    ) -> bool {
+        // SAFETY: Within the hook's RCU section, in softirq, with a device; the packet has no socket.
+        unsafe {
+            bindings::thop_early_demux(
+                self.namespace.as_ptr(),
+                self.skb.as_ptr(),
+                crate::send::be32(client.0),
+                client.1,
+                crate::send::be32(service.0),
+                service.1,
+            )
+        }
+    }
+
     /// Tells the checksum of a packet for this machine that its destination was rewritten.
     #[inline]
     pub fn destination_rewritten(&mut self, from: core::net::Ipv4Addr, to: core::net::Ipv4Addr) {
