@@ -123,6 +123,8 @@ use crate::{
 const SHARDS: usize = 16;
 /// How often the table is searched for what has expired, milliseconds.
 const SWEEP_MS: u64 = 1_000;
+/// For how long the worker rests, milliseconds, unless somebody asks for it: what is due meanwhile is done at once.
+const REST_MS: u64 = 10;
 
 /// What the module was loaded with.
 pub(crate) struct Parameters {
@@ -768,7 +770,7 @@ impl Switch {
             (true, Some(monitor)) => monitor,
             (false, monitor) => next.min(monitor.unwrap_or(u64::MAX)),
         };
-        Some(next.max(1) as u32)
+        Some(next.max(REST_MS) as u32)
     }
 
     fn look_at(&self, key: &FlowKey, id: u64, now: u64) {
