@@ -279,6 +279,11 @@ struct sk_buff *thop_skb_copy_head(struct sk_buff *skb)
 	return pskb_copy(skb, GFP_ATOMIC | __GFP_NOWARN);
 }
 
+void thop_skb_copy_hash(struct sk_buff *to, const struct sk_buff *from)
+{
+	skb_copy_hash(to, from);
+}
+
 void thop_skb_free(struct sk_buff *skb)
 {
 	kfree_skb(skb);
@@ -328,6 +333,13 @@ unsigned int thop_dst_mtu(const struct dst_entry *dst)
 int thop_dst_cache_init(struct dst_cache *cache)
 {
 	return dst_cache_init(cache, GFP_KERNEL | __GFP_NOWARN);
+}
+
+struct dst_entry *thop_dst_cache_get(struct dst_cache *cache, __be32 *saddr)
+{
+	struct rtable *rt = dst_cache_get_ip4(cache, saddr);
+
+	return rt ? &rt->dst : NULL;
 }
 
 /* Whether all that sending by this route takes is a neighbour: no tunnel, no IPsec. */

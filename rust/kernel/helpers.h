@@ -97,6 +97,7 @@ struct sk_buff *thop_skb_alloc(unsigned int linear, unsigned int paged);
 unsigned int thop_skb_headroom(const struct sk_buff *skb);
 void *thop_skb_push(struct sk_buff *skb, unsigned int len);
 struct sk_buff *thop_skb_copy_head(struct sk_buff *skb);
+void thop_skb_copy_hash(struct sk_buff *to, const struct sk_buff *from);
 void thop_skb_free(struct sk_buff *skb);
 void thop_skb_consume(struct sk_buff *skb);
 u32 thop_tcp_skb_seq(const struct sk_buff *skb);
@@ -108,6 +109,7 @@ struct dst_entry *thop_route_between(struct net *net, u8 protocol, __be32 *saddr
 void thop_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst);
 unsigned int thop_dst_mtu(const struct dst_entry *dst);
 int thop_dst_cache_init(struct dst_cache *cache);
+struct dst_entry *thop_dst_cache_get(struct dst_cache *cache, __be32 *saddr);
 bool thop_dst_is_plain(const struct dst_entry *dst);
 bool thop_skb_has_room_for(const struct sk_buff *skb, const struct dst_entry *dst);
 void thop_neigh_output(struct sk_buff *skb, struct dst_entry *dst);

@@ -119,7 +119,10 @@ pub use first::{
     First,
     Unread, //
 };
-use stream::read_skb;
+use stream::{
+    copy_octets,
+    read_skb, //
+};
 pub use stream::{
     Arrived,
     Parked,

@@ -39,11 +39,15 @@ use crate::{
         Denied,
         Gate, //
     },
-    instance::Namespace,
+    instance::{
+        Namespace,
+        Softirq, //
+    },
     memory,
     send::{
         self,
-        Path, //
+        Path,
+        RouteCache, //
     },
     skb::SkBuff, //
 };
@@ -313,10 +317,22 @@ impl Channel {
         self.send_packet(SkBuff::new(fixed.get(..len).ok_or(EINVAL)?, 0)?, from, to)
     }
 
-    /// Sends a message that was made before, such as [`Create::packet()`]. Any context.
-    pub fn send_packet(&self, mut packet: SkBuff, from: Ipv4Addr, to: Ipv4Addr) -> Result {
-        let path = Path::lookup(self.namespace, self.protocol, from, to)?;
-        self.gate.seal(&mut packet, path.from(), to)?;
+    /// Sends a message that was made before. Any context.
+    fn send_packet(&self, packet: SkBuff, from: Ipv4Addr, to: Ipv4Addr) -> Result {
+        self.send_by(
+            Path::lookup(self.namespace, self.protocol, from, to)?,
+            packet,
+        )
+    }
+
+    /// Sends a [`create()`] by a route that is kept for the messages of this channel. Any context but hard interrupts.
+    pub fn send_create(&self, packet: SkBuff, routes: &RouteCache) -> Result {
+        let path = Softirq::disabled(|softirq| routes.path(self.namespace, self.protocol, softirq));
+        self.send_by(path?, packet)
+    }
+
+    fn send_by(&self, path: Path, mut packet: SkBuff) -> Result {
+        self.gate.seal(&mut packet, path.from(), path.to())?;
         path.send(packet)
     }
 }
@@ -330,30 +346,48 @@ fn encode(
     Ok((fixed, len))
 }
 
-/// A CREATE that may be sent again and again, each time with a fixed part of its own.
+/// The packet of a CREATE, `message`, whose request of `len` octets `copy` writes into it, at the position that it is
+/// given. Atomic context.
+pub fn create(
+    message: &Message,
+    len: usize,
+    copy: impl FnOnce(&mut SkBuff, usize) -> Result<u32>,
+) -> Result<SkBuff> {
+    if len > MAX_REQUEST {
+        return Err(EMSGSIZE);
+    }
+    let (mut octets, fixed) = encode(|out| message.encode(out))?;
+    let mut packet = SkBuff::with_room(fixed, len)?;
+    if copy(&mut packet, fixed)? as usize != len {
+        return Err(EINVAL);
+    }
+    finish(&mut packet, &mut octets, fixed)?;
+    Ok(packet)
+}
+
+/// Puts the checksum over the whole message into its fixed part of `len` octets, and this into the packet.
+fn finish(packet: &mut SkBuff, fixed: &mut [u8; MAX_FIXED], len: usize) -> Result {
+    let mut sum = thop_core::checksum::Sum::new();
+    sum.add(fixed.get(..len).ok_or(EINVAL)?);
+    sum.append(packet.sum(len));
+    set_checksum(fixed, sum);
+    packet.write(0, fixed.get(..len).ok_or(EINVAL)?)
+}
+
+/// A CREATE that is kept, to be sent again and again, each time with a fixed part of its own.
 pub struct Create {
-    /// A place for the fixed part, then the request.
+    /// As it was first.
     packet: SkBuff,
     fixed: usize,
 }
 
 impl Create {
-    /// A CREATE for `message`, whose request of `len` octets `copy` writes into the packet at the
-    /// position it is given. Atomic context.
-    pub fn new(
-        message: &Message,
-        len: usize,
-        copy: impl FnOnce(&mut SkBuff, usize) -> Result<u32>,
-    ) -> Result<Self> {
-        if len > MAX_REQUEST {
-            return Err(EMSGSIZE);
-        }
-        let (octets, fixed) = encode(|out| message.encode(out))?;
-        let mut packet = SkBuff::with_room(octets.get(..fixed).ok_or(EINVAL)?, len)?;
-        if copy(&mut packet, fixed)? as usize != len {
-            return Err(EINVAL);
-        }
-        Ok(Self { packet, fixed })
+    /// Keeps a copy of the packet of `message`, not sealed. Atomic context.
+    pub fn keep(message: &Message, packet: &SkBuff) -> Result<Self> {
+        Ok(Self {
+            packet: packet.copy_head()?,
+            fixed: message.fixed_len(),
+        })
     }
 
     /// A packet to send, for `message`, which may differ from the first in all but its length.
@@ -363,12 +397,8 @@ impl Create {
         if len != self.fixed || !matches!(message.body, Body::Create { .. }) {
             return Err(EINVAL);
         }
-        let mut sum = thop_core::checksum::Sum::new();
-        sum.add(octets.get(..len).ok_or(EINVAL)?);
-        sum.append(self.packet.sum(len));
-        set_checksum(&mut octets, sum);
         let mut packet = self.packet.copy_head()?;
-        packet.write(0, octets.get(..len).ok_or(EINVAL)?)?;
+        finish(&mut packet, &mut octets, len)?;
         Ok(packet)
     }
 }

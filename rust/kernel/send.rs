@@ -150,6 +150,29 @@ impl RouteCache {
         }
     }
 
+    /// The way of a datagram of `protocol`, which is the same each time, from the address that the route chooses.
+    pub fn path(&self, namespace: Namespace, protocol: u8, _: Softirq<'_>) -> Result<Path> {
+        let mut source = 0;
+        // SAFETY: By the type invariant; softirqs are disabled, as the function wants: by the argument's.
+        let dst = unsafe { bindings::thop_dst_cache_get(self.cache.get(), &mut source) };
+        if let Some(dst) = NonNull::new(dst) {
+            return Ok(Path {
+                namespace,
+                // INVARIANT: The cache gives a counted reference.
+                route: Route(dst),
+                protocol,
+                from: from_be32(source),
+                to: self.to,
+            });
+        }
+        let path = Path::lookup(namespace, protocol, Ipv4Addr::UNSPECIFIED, self.to)?;
+        // SAFETY: As above; the cache takes a reference of its own.
+        unsafe {
+            bindings::dst_cache_set_ip4(self.cache.get(), path.route.0.as_ptr(), be32(path.from));
+        }
+        Ok(path)
+    }
+
     /// # Safety
     ///
     /// Softirqs are disabled.
@@ -204,6 +227,11 @@ impl Path {
     /// The address that the datagram comes from.
     pub fn from(&self) -> Ipv4Addr {
         self.from
+    }
+
+    /// The address that it is for.
+    pub fn to(&self) -> Ipv4Addr {
+        self.to
     }
 
     /// Sends `payload`.

@@ -56,28 +56,27 @@ impl SkBuff {
         ManuallyDrop::new(self).0.as_ptr()
     }
 
-    /// A new packet without headers: `head`, then `more` octets, not initialised, of which many are in pages.
-    /// There is room for link and IP headers in front. Atomic context.
-    pub fn with_room(head: &[u8], more: usize) -> Result<Self> {
+    /// A new packet without headers, of octets that are to be written: `head` that are linear, then `more`, of which many are in
+    /// pages. There is room for link and IP headers in front. Atomic context.
+    pub fn with_room(head: usize, more: usize) -> Result<Self> {
         // A page is dear for little, and much may not be found in one piece.
         let paged = if more > MAX_LINEAR { more } else { 0 };
-        Self::make(head, more - paged, paged)
+        Self::make(head + more - paged, paged)
     }
 
-    /// The same with `paged` octets in pages, however few they are.
+    /// The same of `head`, and `paged` octets that are to be written, in pages however few they are.
     pub fn new(head: &[u8], paged: usize) -> Result<Self> {
-        Self::make(head, 0, paged)
+        let mut packet = Self::make(head.len(), paged)?;
+        packet.write(0, head)?;
+        Ok(packet)
     }
 
-    /// A packet of `head`, `linear` octets more, and `paged` in pages.
-    fn make(head: &[u8], linear: usize, paged: usize) -> Result<Self> {
-        let linear = head.len() + linear;
+    /// A packet of so many octets, linear and in pages.
+    fn make(linear: usize, paged: usize) -> Result<Self> {
         // SAFETY: Plain allocation; no requirements.
         let skb = unsafe { bindings::thop_skb_alloc(linear as u32, paged as u32) };
         // INVARIANT: Just allocated.
-        let mut skb = Self(NonNull::new(skb).ok_or(ENOMEM)?);
-        skb.write(0, head)?;
-        Ok(skb)
+        Ok(Self(NonNull::new(skb).ok_or(ENOMEM)?))
     }
 
     /// A copy with linear octets of its own that shares the pages, if there are any. Atomic context.

@@ -57,6 +57,7 @@ use thop_kernel::{
     },
     memory,
     messages::{
+        self,
         Create,
         MAX_REQUEST, //
     },
@@ -278,7 +279,10 @@ impl Service {
         };
         *wait = None;
         // From here on the socket neither acknowledges nor receives.
-        let park = |stream: Stream<'_, Self>| Spare::Socket(stream.park());
+        let park = |stream: Stream<'_, Self>, says: &wire::Message, packet: &SkBuff| {
+            let create = Create::keep(says, packet)?;
+            Ok(Spare::Socket(stream.park(), create))
+        };
         let chosen = (server, pool, class);
         let (connection, create) = match self.offer(stream, message, &snapshot, chosen, park, now) {
             Ok(offer) => offer,
@@ -287,7 +291,7 @@ impl Service {
                 return self.refuse(speaks, 503);
             }
         };
-        let (key, id, ip) = (connection.key, connection.id, connection.server.ip);
+        let (key, id, server) = (connection.key, connection.id, connection.server.clone());
         match switch.table.insert(connection) {
             Ok(Some(old)) => switch.removed(old),
             Ok(None) => {}
@@ -299,7 +303,7 @@ impl Service {
         }
         switch.count(Counter::Handoffs);
         if switch.look_in(key, id, REPEAT_MS[0]) {
-            switch.send_create(create, ip);
+            switch.send_create(create, &server);
         } else {
             switch.answer(&key, id, 503);
         }
@@ -387,15 +391,15 @@ impl Service {
         Outcome::Queued
     }
 
-    /// A connection that `chosen` is to have, with its CREATE. `hold` keeps what may still be needed here; it is called when
-    /// nothing can fail any more. If that is not so, the connection without, which does not have the server any more.
+    /// A connection that `chosen` is to have, with its CREATE. `hold` keeps what may still be needed here, given what CREATE
+    /// says and its packet; when it is called nothing else can fail any more. If something has, the connection without.
     fn offer<A: Arrived>(
         &self,
         arrived: A,
         message: Message<'_>,
         snapshot: &Snapshot,
         chosen: (Arc<Server>, Arc<Pool>, Class),
-        hold: impl FnOnce(A) -> Spare,
+        hold: impl FnOnce(A, &wire::Message, &SkBuff) -> Result<Spare>,
         now: u64,
     ) -> Result<(Connection, SkBuff), Connection> {
         let switch = &*self.switch;
@@ -430,30 +434,28 @@ impl Service {
             parties: server.parties(&key),
             body: lease.create(state, request_len, server.haste(haste)),
         };
-        let create = Create::new(&says, request_len as usize, |packet, at| {
+        let packet = messages::create(&says, request_len as usize, |packet, at| {
             arrived.copy_to(packet, at)
         });
-        let create = match create {
-            Ok(create) => create,
+        let offer = packet.and_then(|packet| {
+            let place = KBox::<Pending>::new_uninit(memory::atomic())?;
+            Ok((hold(arrived, &says, &packet)?, packet, place))
+        });
+        let (spare, packet, place) = match offer {
+            Ok(offer) => offer,
             Err(error) => {
-                if error == EMSGSIZE {
-                    switch.count(Counter::RequestTooLong);
-                }
+                switch.count(if error == EMSGSIZE {
+                    Counter::RequestTooLong
+                } else {
+                    Counter::NoMemory
+                });
                 return Err(connection);
             }
-        };
-        let (Ok(packet), Ok(place)) = (
-            create.packet(&says),
-            KBox::<Pending>::new_uninit(memory::atomic()),
-        ) else {
-            switch.count(Counter::NoMemory);
-            return Err(connection);
         };
 
         server.offered.fetch_add(1, Relaxed);
         let pending = Pending {
-            spare: hold(arrived),
-            create,
+            spare,
             state,
             request_len,
             pool,
@@ -493,7 +495,8 @@ impl Service {
         let Some(Choice::Server(server, pool, class)) = chosen else {
             return false;
         };
-        let keep = |first: First<'_>| Spare::Segment(first.keep());
+        let keep =
+            |first: First<'_>, _: &wire::Message, _: &SkBuff| Ok(Spare::Segment(first.keep()));
         let chosen = (server, pool, class);
         let (connection, create) = match self.offer(first, message, snapshot, chosen, keep, now) {
             Ok(offer) => offer,
@@ -502,7 +505,7 @@ impl Service {
                 return false;
             }
         };
-        let (id, ip) = (connection.id, connection.server.ip);
+        let (id, server) = (connection.id, connection.server.clone());
         if let Err((why, connection)) = switch.table.insert_new(connection) {
             switch.removed(connection);
             return matches!(why, Refused::Exists);
@@ -519,7 +522,7 @@ impl Service {
         switch.count(read(message.speaks()));
         switch.count(Counter::Handoffs);
         switch.count(Counter::FirstSegments);
-        switch.send_create(create, ip);
+        switch.send_create(create, &server);
         true
     }
 }

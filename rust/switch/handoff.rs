@@ -49,7 +49,10 @@ use thop_kernel::{
         Parked,
         Unread, //
     },
-    messages::Create,
+    messages::{
+        self,
+        Create, //
+    },
     skb::SkBuff,
     table::Element, //
 };
@@ -109,17 +112,16 @@ pub(crate) enum Stage {
 
 /// What the switch has of a connection that is handed over, and will not need if that succeeds.
 pub(crate) enum Spare {
-    /// Its socket, out of the stack's hands. Dropped, it vanishes.
-    Socket(Parked<Service>),
+    /// Its socket, out of the stack's hands, and a copy of the request. Dropped, it vanishes.
+    Socket(Parked<Service>, Create),
     /// The segment with the request, without a socket.
     Segment(Unread),
 }
 
 /// A handoff that the server has not answered yet.
 pub(crate) struct Pending {
-    /// With what the switch can answer itself.
+    /// With what the switch can answer itself, or offer the request again.
     pub(crate) spare: Spare,
-    pub(crate) create: Create,
     pub(crate) state: TcpState,
     pub(crate) request_len: u32,
     pub(crate) pool: Arc<Pool>,
@@ -142,6 +144,20 @@ pub(crate) struct Pending {
     pub(crate) idempotent: bool,
     /// The client's segments that came meanwhile, in order.
     pub(crate) held: KVec<SkBuff>,
+}
+
+impl Pending {
+    /// A packet that offers the request by `message`, a CREATE. Atomic context.
+    pub(crate) fn packet(&self, message: &Message) -> Result<SkBuff> {
+        match &self.spare {
+            Spare::Socket(_, create) => create.packet(message),
+            Spare::Segment(segment) => {
+                messages::create(message, self.request_len as usize, |packet, at| {
+                    segment.copy_to(packet, at)
+                })
+            }
+        }
+    }
 }
 
 /// What comes after a handoff was taken: to be done without the bucket's lock.
@@ -182,7 +198,7 @@ impl Connection {
         }
         match KBox::into_inner(self.end(status, id)?).spare {
             Spare::Segment(segment) => Some(segment),
-            Spare::Socket(_) => None,
+            Spare::Socket(..) => None,
         }
     }
 

@@ -63,8 +63,10 @@ pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
     /// Its address once more, for packets.
     pub(crate) ip: Ipv4Addr,
-    /// The way there.
+    /// The way there, of clients' segments.
     pub(crate) routes: RouteCache,
+    /// The way there, of messages.
+    pub(crate) messages: RouteCache,
     /// The pool it belongs to, which lets go of it when the pool ends: see [`Pool::end()`].
     pub(crate) pool: Arc<Pool>,
     /// Names this object in PING.
@@ -171,7 +173,7 @@ impl Server {
         let mut octets = KVVec::new();
         octets.extend_from_slice(name.as_bytes(), memory::may_sleep())?;
         let ip = ipv4(endpoint.ip).ok_or(EINVAL)?;
-        let routes = RouteCache::new(ip)?;
+        let (routes, messages) = (RouteCache::new(ip)?, RouteCache::new(ip)?);
         let health = Health::new(entry.weight, now_ms());
         let up = health.state().0 == State::Up;
         Arc::pin_init(
@@ -180,6 +182,7 @@ impl Server {
                 endpoint,
                 ip,
                 routes,
+                messages,
                 pool,
                 number,
                 place,

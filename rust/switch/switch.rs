@@ -270,9 +270,9 @@ impl Switch {
     }
 
     /// Sends a CREATE that was prepared.
-    pub(crate) fn send_create(&self, packet: SkBuff, to: Ipv4Addr) {
+    pub(crate) fn send_create(&self, packet: SkBuff, to: &Server) {
         self.count(Counter::CreatesSent);
-        let sent = self.channel.send_packet(packet, Ipv4Addr::UNSPECIFIED, to);
+        let sent = self.channel.send_create(packet, &to.messages);
         if sent.is_err() {
             self.count(Counter::SendErrors);
         }
@@ -298,7 +298,7 @@ impl Switch {
             parties,
             body: lease.create(state, pending.request_len, server.haste(pending.haste)),
         };
-        pending.create.packet(&message)
+        pending.packet(&message)
     }
 
     /// Asks the client what it has heard, by a segment that lies before what it expects.
@@ -426,7 +426,7 @@ impl Switch {
             Some(Next::Offer(packet, server, id)) => {
                 self.count(Counter::Moved);
                 if self.look_in(*key, id, REPEAT_MS[0]) {
-                    self.send_create(packet, server.ip);
+                    self.send_create(packet, &server);
                 } else {
                     self.answer(key, id, 503);
                 }
@@ -469,7 +469,7 @@ impl Switch {
     pub(crate) fn answer_here(&self, mut connection: Connection, status: u16) {
         if let Some(pending) = connection.pending.take() {
             let Pending { spare, speaks, .. } = KBox::into_inner(pending);
-            if let Spare::Socket(parked) = spare {
+            if let Spare::Socket(parked, _) = spare {
                 parked.answer(self.refusal(speaks, status));
             }
         }
@@ -692,7 +692,7 @@ impl Switch {
         }
         self.count(Counter::CreatesOverdue);
         if let Some(packet) = again {
-            self.send_create(packet, server.ip);
+            self.send_create(packet, &server);
         }
     }
 
@@ -775,7 +775,7 @@ impl Switch {
 
     fn look_at(&self, key: &FlowKey, id: u64, now: u64) {
         enum Act {
-            Repeat(SkBuff, Ipv4Addr),
+            Repeat(SkBuff, Arc<Server>),
             GiveUp(Arc<Server>),
             Probe(SkBuff),
             Lost,
@@ -796,7 +796,7 @@ impl Switch {
                         .unwrap_or(GIVE_UP_MS);
                     // Without memory this repetition is left out.
                     let packet = self.create(connection, now).ok();
-                    Some((packet.map(|p| Act::Repeat(p, server.ip)), wait))
+                    Some((packet.map(|p| Act::Repeat(p, server)), wait))
                 }
                 Stage::Answer(_) => {
                     pending.stage = Stage::Client(0);
@@ -815,7 +815,7 @@ impl Switch {
         };
         match act {
             None => {}
-            Some(Act::Repeat(packet, to)) => self.send_create(packet, to),
+            Some(Act::Repeat(packet, server)) => self.send_create(packet, &server),
             Some(Act::GiveUp(server)) => {
                 self.count(Counter::Unanswered);
                 server.shun(now);

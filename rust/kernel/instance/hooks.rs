@@ -212,9 +212,22 @@ pub(super) unsafe fn unregister<T: Instance>(net: NonNull<bindings::net>, hooks:
 ///
 /// # Invariants
 ///
-/// Made only for the time of a hook's call in which that is so, and never leaves its thread.
+/// Made only for the time of a call in which that is so, and never leaves its thread.
 #[derive(Clone, Copy)]
 pub struct Softirq<'a>(PhantomData<(&'a (), *mut ())>);
+
+impl Softirq<'_> {
+    /// Disables them meanwhile. Any context but hard interrupts.
+    pub fn disabled<R>(f: impl FnOnce(Softirq<'_>) -> R) -> R {
+        // SAFETY: Enabled again below; nothing in between leaves this function otherwise, as nothing unwinds in the kernel.
+        unsafe { bindings::thop_bh_disable() };
+        // INVARIANT: Just disabled; the argument's lifetime keeps it within the call.
+        let result = f(Softirq(PhantomData));
+        // SAFETY: Disabled above.
+        unsafe { bindings::thop_bh_enable() };
+        result
+    }
+}
 
 /// # Safety
 ///

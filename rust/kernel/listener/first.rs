@@ -224,6 +224,7 @@ impl First<'_> {
         };
         skb.detach();
         skb.forget_device();
+        // INVARIANT: As of this type; what is above changes no octet.
         Unread(skb)
     }
 }
@@ -251,16 +252,57 @@ impl Arrived for First<'_> {
     }
 
     fn read(&self, from: u32, f: impl FnMut(&[u8]) -> bool) {
-        let from = from.saturating_add(self.header().len() as u32);
-        // SAFETY: By the type invariant the segment is valid, and does not change meanwhile.
-        unsafe { read_skb(self.skb, from, f) };
+        // SAFETY: By the type invariant, and nobody changes the segment meanwhile.
+        unsafe { read_payload(self.skb, from, f) }
+    }
+
+    fn copy_to(&self, packet: &mut SkBuff, at: usize) -> Result<u32> {
+        // SAFETY: By the type invariant, and nobody changes the segment meanwhile.
+        unsafe { copy_payload(self.skb, packet, at) }
+    }
+}
+
+/// Shows a segment's payload from `from` on, as [`Arrived::read()`].
+///
+/// # Safety
+///
+/// `skb` is valid, with its TCP header linear and in front, and does not change meanwhile.
+unsafe fn read_payload(skb: *mut bindings::sk_buff, from: u32, f: impl FnMut(&[u8]) -> bool) {
+    // SAFETY: By the function's requirements.
+    unsafe {
+        let from = from.saturating_add(tcp_header(skb).len() as u32);
+        read_skb(skb, from, f);
+    }
+}
+
+/// Copies a segment's payload into `packet`, at `at`, which from then on is of the segment's flow where packets are spread over
+/// queues and processors. Returns how many octets that were.
+///
+/// # Safety
+///
+/// As for [`read_payload()`].
+unsafe fn copy_payload(skb: *mut bindings::sk_buff, packet: &mut SkBuff, at: usize) -> Result<u32> {
+    // SAFETY: By the function's requirements.
+    unsafe {
+        bindings::thop_skb_copy_hash(packet.as_ptr(), skb);
+        copy_octets(packet, at, |f| read_payload(skb, 0, f))
     }
 }
 
 /// A segment that was kept, and can go up the stack again.
+///
+/// # Invariants
+///
+/// Its TCP header is linear and in front. Nobody changes it: the stack, which may have it still, only lets go of it.
 pub struct Unread(SkBuff);
 
 impl Unread {
+    /// Copies its payload into `packet`, at `at`. Returns how many octets that were. Any context.
+    pub fn copy_to(&self, packet: &mut SkBuff, at: usize) -> Result<u32> {
+        // SAFETY: By the type invariant.
+        unsafe { copy_payload(self.0.as_ptr(), packet, at) }
+    }
+
     /// Has the stack receive the segment once more, as if it came just now. Any context; it may come to the dispatcher
     /// before this returns, so no lock may be held.
     ///

@@ -25,15 +25,24 @@ pub trait Arrived {
 
     /// Copies the octets from the beginning on into `packet`, at `at`. Returns how many.
     fn copy_to(&self, packet: &mut SkBuff, at: usize) -> Result<u32> {
-        let mut copied = 0u32;
-        let mut result = Ok(());
-        self.read(0, |octets| {
-            result = packet.write(at + copied as usize, octets);
-            copied += octets.len() as u32;
-            result.is_ok()
-        });
-        result.map(|()| copied)
+        copy_octets(packet, at, |f| self.read(0, f))
     }
+}
+
+/// Copies what `read` shows into `packet`, at `at`. Returns how many octets that were.
+pub(super) fn copy_octets(
+    packet: &mut SkBuff,
+    at: usize,
+    read: impl FnOnce(&mut dyn FnMut(&[u8]) -> bool),
+) -> Result<u32> {
+    let mut copied = 0u32;
+    let mut result = Ok(());
+    read(&mut |octets| {
+        result = packet.write(at + copied as usize, octets);
+        copied += octets.len() as u32;
+        result.is_ok()
+    });
+    result.map(|()| copied)
 }
 
 /// A connection's receive queue, locked.
