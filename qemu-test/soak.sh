@@ -30,7 +30,7 @@ any_server() { echo "server$((RANDOM % SERVERS + 1))"; }
 fault_netem() {
 	local node
 	node=$({ echo client; echo switch; any_server; } | shuf -n 1 --random-source=<(seed_stream))
-	netem "$node" delay $((RANDOM % 50))ms loss $((RANDOM % 15))% duplicate $((RANDOM % 10))% reorder $((RANDOM % 20))%
+	netem "$node" delay $((RANDOM % 50 + 1))ms loss $((RANDOM % 15))% duplicate $((RANDOM % 10))% reorder $((RANDOM % 20))%
 	sleep 5
 	netem "$node" off
 }
