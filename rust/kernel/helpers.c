@@ -189,11 +189,6 @@ bool thop_skb_may_pull(struct sk_buff *skb, unsigned int len)
 	return pskb_may_pull(skb, len);
 }
 
-unsigned int thop_skb_headlen(const struct sk_buff *skb)
-{
-	return skb_headlen(skb);
-}
-
 bool thop_skb_is_partial(const struct sk_buff *skb)
 {
 	return skb->ip_summed == CHECKSUM_PARTIAL;

@@ -82,7 +82,6 @@ void *thop_memdup_user(const void __user *from, size_t size);
 
 /* Packets. */
 bool thop_skb_may_pull(struct sk_buff *skb, unsigned int len);
-unsigned int thop_skb_headlen(const struct sk_buff *skb);
 bool thop_skb_is_partial(const struct sk_buff *skb);
 void thop_skb_set_unnecessary(struct sk_buff *skb);
 void thop_skb_fix_complete(struct sk_buff *skb, __be32 from, __be32 to);

@@ -102,13 +102,12 @@ impl SkBuff {
     /// The linear octets.
     #[inline]
     pub fn linear(&self) -> &[u8] {
-        // SAFETY: By the type invariant the packet is valid; `data` has `skb_headlen()` octets, and
-        // they cannot move while it is borrowed, as moving them takes `&mut self`.
+        // SAFETY: By the type invariant the packet is valid; `data` has as many octets as `skb_headlen()` computes, which is what
+        // is done here, and they cannot move while it is borrowed, as moving them takes `&mut self`.
         unsafe {
-            slice::from_raw_parts(
-                (*self.as_ptr()).data,
-                bindings::thop_skb_headlen(self.as_ptr()) as usize,
-            )
+            let skb = self.as_ptr();
+            let linear = (*skb).len.wrapping_sub((*skb).data_len);
+            slice::from_raw_parts((*skb).data, linear as usize)
         }
     }
 
