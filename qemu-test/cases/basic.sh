@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Whole transfers by curl: every size, method and version; and what goes which way.
-# run: --timeout 240
+# run: --timeout 360
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
@@ -9,7 +9,7 @@ last=
 for f in 0 1k 100k 1m 100m; do
 	sent=$(on switch cat /sys/class/net/eth0/statistics/tx_bytes)
 	: >said
-	on client curl -sS -m 120 -w '%{stderr}%{http_code} %{remote_ip} %header{x-server}\n' "http://$VIP/$f" 2>said |
+	on client curl -sS -m $((120 * SLOW)) -w '%{stderr}%{http_code} %{remote_ip} %header{x-server}\n' "http://$VIP/$f" 2>said |
 		cmp - "$WWW/files/$f" || fail "/$f differs"
 	read -r status ip server <said
 	same "status of /$f" "$status $ip" "200 $VIP"
@@ -63,7 +63,7 @@ step "uploads are on the server's disk as they were sent"
 upload() {
 	local file=$1 name=$2 status server
 	shift 2
-	read -r status server <<<"$(on client curl -sS -m 120 -o /dev/null -T "$WWW/files/$file" -w '%{http_code} %header{x-server}' "$@" "http://$VIP/upload/$name")"
+	read -r status server <<<"$(on client curl -sS -m $((120 * SLOW)) -o /dev/null -T "$WWW/files/$file" -w '%{http_code} %header{x-server}' "$@" "http://$VIP/upload/$name")"
 	same "status of PUT $name" "$status" 201
 	cmp "$WWW/$server/upload/$name" "$WWW/files/$file" || fail "$name differs on $server"
 	rm "$WWW/$server/upload/$name"
