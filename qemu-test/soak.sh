@@ -125,7 +125,13 @@ only soak "(GET|PUT|POST) (whole|503|504|408|reset|cut|refused|silent|unreachabl
 step "after it everything is as before"
 works_again soaked
 sockets_back() { [ "$(sockets TCP)" -le "$tcp_before" ]; }
-wait_for 120 sockets_back || fail "TCP sockets: $(sockets TCP), $tcp_before before"
+wait_for 120 sockets_back || {
+	for node in $NODES; do
+		echo "--- $node"
+		on "$node" ss -Htanpoei
+	done
+	fail "TCP sockets: $(sockets TCP), $tcp_before before"
+}
 # `rmmod` at the end tells that nobody holds the modules; that the namespaces go, that no route or device
 # is held.
 same "module reference counts" "$(cat /sys/module/thop_switch/refcnt /sys/module/thop_server/refcnt | paste -sd' ')" "0 0"
