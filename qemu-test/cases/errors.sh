@@ -84,7 +84,7 @@ with Client() as c:
         time.sleep(0.001)
     same("a large head in pieces", c.answer(status=None).status, 431)
 # What a client goes on sending while it is answered does not turn the answer into a reset: many
-# clients, so that one of them says something at every moment of the answer. After two seconds it may.
+# clients, so that one of them says something at every moment of the answer.
 def goes_on():
     begun = time.monotonic()
     with Client() as c:
@@ -94,14 +94,12 @@ def goes_on():
                 c.send(b"x" * 100)
             return c.answer(status=None).status
         except ConnectionError as e:
-            return repr(e) if time.monotonic() - begun < 2 else "too slow"
+            return f"{e!r} after {time.monotonic() - begun:.0f} s"
 
 
 with concurrent.futures.ThreadPoolExecutor(20) as pool:
     seen = collections.Counter(pool.map(lambda _: goes_on(), range(200)))
-too_slow = seen.pop("too slow", 0)
-same("what clients see that go on", dict(seen), {400: 200 - too_slow})
-check(too_slow <= 100, f"{too_slow} of 200 clients were too slow to tell")
+same("what clients see that go on", dict(seen), {400: 200})
 # Large, but no head.
 with Client() as c:
     same("a body of 100 KB is none", c.ask("/post", "POST", octets(100_000)).status, 200)
