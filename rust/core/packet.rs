@@ -330,6 +330,13 @@ pub fn timestamps(options: &[u8]) -> Option<(u32, u32)> {
     None
 }
 
+/// The same, if there is no other option.
+pub fn only_timestamps(options: &[u8]) -> Option<(u32, u32)> {
+    let mut all = tcp_options(options);
+    let only = all.next().is_some() && all.next().is_none();
+    only.then(|| timestamps(options)).flatten()
+}
+
 /// Which end of a segment is rewritten.
 #[derive(Clone, Copy)]
 enum End {
@@ -688,6 +695,24 @@ mod tests {
             timestamps(&[2, 4, 5, 180, 8, 3, 9, 1, 8, 10, 0, 0, 0, 3, 0, 0, 0, 4]),
             Some((3, 4))
         );
+    }
+
+    #[test]
+    fn timestamps_are_alone_or_not() {
+        let good = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        assert_eq!(only_timestamps(&good), Some((1, 2)));
+        let with = |more: &[u8]| {
+            let mut options = std::vec::Vec::from(good);
+            options.extend(more);
+            only_timestamps(&options)
+        };
+        // What only fills, and what follows the end, is nothing.
+        assert_eq!(with(&[1, 1, 0, 2]), Some((1, 2)));
+        assert_eq!(with(&[4, 2]), None);
+        assert_eq!(with(&[2]), None);
+        assert_eq!(with(&good), None);
+        assert_eq!(only_timestamps(&[4, 2]), None);
+        assert_eq!(only_timestamps(&[]), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a SYN offers, and whether a SYN cookie keeps it.
+//! What a SYN offers, whether a SYN cookie keeps it, and what a cookie has kept.
 //!
 //! Linux puts what was negotiated into the cookie and into the time stamp that the client echoes
 //! (net/ipv4/syncookies.c). A client without time stamps loses window scaling and selective
@@ -43,6 +43,46 @@ pub fn suits_cookie(options: &[u8]) -> bool {
 fn cookie_mss(mss: u16) -> Option<u16> {
     let smaller = |known: &u16| *known <= mss;
     COOKIE_MSS.iter().rev().copied().find(smaller)
+}
+
+/// What a cookie, and the time stamp that went with it, have kept of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The client's maximum segment size, octets.
+    pub mss: u16,
+    /// The scales of the client's windows and of this side's, if windows are scaled.
+    pub scales: Option<(u8, u8)>,
+    /// Whether selective acknowledgements were agreed on.
+    pub sack: bool,
+    /// Whether explicit congestion notification was.
+    pub ecn: bool,
+}
+
+impl Kept {
+    /// `mss` is what the cookie says; `stamp` the time stamp as the client echoes it, less what the kernel had added for that
+    /// connection (`cookie_timestamp_decode()` in net/ipv4/syncookies.c); `most` the largest window, octets, that this side may have.
+    pub fn of(mss: u16, stamp: u32, most: u32) -> Self {
+        const WSCALE: u32 = 0xf;
+        const SACK: u32 = 1 << 4;
+        const ECN: u32 = 1 << 5;
+
+        // A scale that cannot be stands for none.
+        let scale = stamp & WSCALE;
+        Self {
+            mss,
+            scales: (scale != WSCALE).then(|| (scale as u8, window_scale(most))),
+            sack: stamp & SACK != 0,
+            ecn: stamp & ECN != 0,
+        }
+    }
+}
+
+/// The scale with which windows of `most` octets can be said (RFC 7323, section 2.3): as the kernel chooses it, in
+/// `tcp_select_initial_window()` in net/ipv4/tcp_output.c.
+fn window_scale(most: u32) -> u8 {
+    const MOST: u32 = 14;
+    let bits = most.checked_ilog2().unwrap_or(0);
+    bits.saturating_sub(u16::BITS - 1).min(MOST) as u8
 }
 
 #[cfg(test)]
@@ -126,5 +166,43 @@ mod tests {
         let mut options = Vec::from(TIMESTAMPS);
         options.extend([0, 2, 0]);
         assert!(suits_cookie(&options));
+    }
+
+    #[test]
+    fn a_time_stamp_says_what_was_agreed_on() {
+        // The time is above, and does not matter.
+        for time in [0, 0x40, 0xffff_ffc0] {
+            for (options, scale, sack, ecn) in [
+                (0x00, Some(0), false, false),
+                (0x17, Some(7), true, false),
+                (0x2e, Some(14), false, true),
+                (0x3f, None, true, true),
+                (0x0f, None, false, false),
+            ] {
+                let kept = Kept {
+                    mss: 1440,
+                    scales: scale.map(|scale| (scale, 7)),
+                    sack,
+                    ecn,
+                };
+                assert_eq!(Kept::of(1440, time | options, 6_291_456), kept);
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_is_scaled_until_it_can_be_said() {
+        for (most, scale) in [
+            (0, 0),
+            (65_535, 0),
+            (65_536, 1),
+            (131_071, 1),
+            (131_072, 2),
+            (6_291_456, 7),
+            (33_554_432, 10),
+            (u32::MAX, 14),
+        ] {
+            assert_eq!(window_scale(most), scale, "{most}");
+        }
     }
 }

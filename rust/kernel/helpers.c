@@ -228,6 +228,16 @@ void thop_skb_forget_dev(struct sk_buff *skb)
 	skb->dev = NULL;
 }
 
+struct net_device *thop_skb_dev(const struct sk_buff *skb)
+{
+	return skb->dev;
+}
+
+void thop_skb_set_dev(struct sk_buff *skb, struct net_device *dev)
+{
+	skb->dev = dev;
+}
+
 void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int room)
 {
 	if (skb_ensure_writable(skb, drop))
@@ -454,6 +464,8 @@ void thop_sk_limit_window(struct sock *sk, int octets)
 {
 	/* Without SOCK_RCVBUF_LOCK, the window scale is still chosen for a large buffer. */
 	WRITE_ONCE(sk->sk_rcvbuf, tcp_space_from_win(sk, octets));
+	/* As it is without, but that a route does not choose: the scale is the same for all clients. */
+	WRITE_ONCE(tcp_sk(sk)->window_clamp, U16_MAX << TCP_MAX_WSCALE);
 }
 
 void thop_sk_limit_buffer(struct sock *sk, int octets)
@@ -652,13 +664,47 @@ void thop_req_state(const struct request_sock *req, const struct sk_buff *skb,
 	};
 }
 
-bool thop_skb_acks_cookie(const struct sk_buff *skb, u32 before)
+u16 thop_skb_acks_cookie(const struct sk_buff *skb, u32 before)
 {
 	const struct iphdr *iph = ip_hdr(skb);
 	struct tcphdr th = *(const struct tcphdr *)((const void *)iph + ip_hdrlen(skb));
 
 	be32_add_cpu(&th.seq, before);
 	return __cookie_v4_check(iph, &th);
+}
+
+bool thop_sk_expects_cookies(const struct sock *sk)
+{
+	return !tcp_synq_no_recent_overflow(sk);
+}
+
+bool thop_tcp_keeps_options(struct net *net)
+{
+	return READ_ONCE(net->ipv4.sysctl_tcp_timestamps) && READ_ONCE(net->ipv4.sysctl_tcp_sack) &&
+	       READ_ONCE(net->ipv4.sysctl_tcp_window_scaling);
+}
+
+u32 thop_tcp_most_window(struct net *net)
+{
+	return max_t(u32, READ_ONCE(net->ipv4.sysctl_tcp_rmem[2]), READ_ONCE(sysctl_rmem_max));
+}
+
+u32 thop_tcp_clock_ms(void)
+{
+	return tcp_clock_ts(false);
+}
+
+u32 thop_tcp_clock_offset(struct net *net, const struct sk_buff *skb)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+	const struct tcphdr *th = (const void *)iph + ip_hdrlen(skb);
+
+	return secure_tcp_seq_and_ts_off(net, iph->daddr, iph->saddr, th->dest, th->source).ts_off;
+}
+
+bool thop_tcp_checksum_ok(struct sk_buff *skb)
+{
+	return !nf_ip_checksum(skb, NF_INET_PRE_ROUTING, ip_hdrlen(skb), IPPROTO_TCP);
 }
 
 struct net *thop_sk_net(const struct sock *sk)
@@ -677,6 +723,17 @@ s32 thop_skb_behind_cookie(const struct sk_buff *skb)
 	return __cookie_v4_init_sequence(iph, &th, &mss) - (ntohl(th.ack_seq) - 1);
 }
 
+void thop_skb_pull_ip(struct sk_buff *skb)
+{
+	__skb_pull(skb, ip_hdrlen(skb));
+	skb_reset_transport_header(skb);
+}
+
+void thop_skb_push_ip(struct sk_buff *skb)
+{
+	__skb_push(skb, -skb_network_offset(skb));
+}
+
 void thop_skb_get(struct sk_buff *skb)
 {
 	skb_get(skb);
@@ -693,9 +750,9 @@ bool thop_skb_receive_again(struct net *net, struct sk_buff *skb)
 	skb->dev = dev_get_by_index_rcu(net, skb->skb_iif);
 	if (!skb->dev)
 		return false;
-	__skb_push(skb, -skb_network_offset(skb));
+	thop_skb_push_ip(skb);
 	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
-	/* TCP has verified it before. */
+	/* It was verified before. */
 	thop_skb_set_unnecessary(skb);
 	return thop_route_local(skb, ip_hdr(skb)->daddr);
 }

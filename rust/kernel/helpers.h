@@ -35,6 +35,7 @@
 #include <net/netns/generic.h>
 #include <net/request_sock.h>
 #include <net/route.h>
+#include <net/secure_seq.h>
 #include <net/sock.h>
 #include <net/sock_reuseport.h>
 #include <net/tcp.h>
@@ -88,6 +89,8 @@ void thop_skb_fix_complete(struct sk_buff *skb, __be32 from, __be32 to);
 bool thop_skb_exceeds_mtu(const struct sk_buff *skb, unsigned int mtu);
 void thop_skb_detach(struct sk_buff *skb);
 void thop_skb_forget_dev(struct sk_buff *skb);
+struct net_device *thop_skb_dev(const struct sk_buff *skb);
+void thop_skb_set_dev(struct sk_buff *skb, struct net_device *dev);
 void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int room);
 /* Length of a seal: thop_core::wire::SEAL_LEN. */
 #define THOP_SEAL_LEN 48
@@ -180,8 +183,16 @@ bool thop_syn_has_isn(const struct sk_buff *skb);
 const u8 *thop_tcp_header(const struct sk_buff *skb, unsigned int *len);
 void thop_req_state(const struct request_sock *req, const struct sk_buff *skb,
 		    struct thop_tcp_state *s);
-bool thop_skb_acks_cookie(const struct sk_buff *skb, u32 before);
+u16 thop_skb_acks_cookie(const struct sk_buff *skb, u32 before);
+bool thop_sk_expects_cookies(const struct sock *sk);
+bool thop_tcp_keeps_options(struct net *net);
+u32 thop_tcp_most_window(struct net *net);
+u32 thop_tcp_clock_ms(void);
+u32 thop_tcp_clock_offset(struct net *net, const struct sk_buff *skb);
+bool thop_tcp_checksum_ok(struct sk_buff *skb);
 s32 thop_skb_behind_cookie(const struct sk_buff *skb);
+void thop_skb_pull_ip(struct sk_buff *skb);
+void thop_skb_push_ip(struct sk_buff *skb);
 void thop_skb_get(struct sk_buff *skb);
 struct sk_buff *thop_skb_share_check(struct sk_buff *skb);
 struct net *thop_sk_net(const struct sock *sk);

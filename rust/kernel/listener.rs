@@ -116,6 +116,7 @@ use deadlines::{
 };
 use first::Operations;
 pub use first::{
+    offer_first,
     First,
     Unread, //
 };

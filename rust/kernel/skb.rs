@@ -8,6 +8,7 @@
 
 use core::{
     mem::ManuallyDrop,
+    num::NonZeroU16,
     ptr::NonNull,
     slice, //
 };
@@ -225,10 +226,11 @@ impl SkBuff {
     }
 
     /// Whether a received TCP segment acknowledges a SYN cookie of this machine's, and begins `before` octets before what its
-    /// client has to send first. It begins with its IP header, and both headers are linear.
-    pub fn acks_cookie(&self, before: u32) -> bool {
+    /// client has to send first: then, the maximum segment size that the cookie says, octets. It begins with its IP header, and
+    /// both headers are linear.
+    pub fn acks_cookie(&self, before: u32) -> Option<NonZeroU16> {
         // SAFETY: By the type invariant the packet is valid; the function only reads headers.
-        unsafe { bindings::thop_skb_acks_cookie(self.as_ptr(), before) }
+        NonZeroU16::new(unsafe { bindings::thop_skb_acks_cookie(self.as_ptr(), before) })
     }
 
     /// By how many octets a received TCP segment is behind the first that its client has to send, if it acknowledges

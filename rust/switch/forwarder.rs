@@ -29,6 +29,7 @@ use thop_kernel::{
         Softirq,
         Verdict, //
     },
+    listener::offer_first,
     memory,
     messages::ipv4,
     segment,
@@ -42,6 +43,7 @@ use thop_kernel::{
 
 use crate::{
     counters::Counter,
+    dispatcher::Service,
     handoff::{
         Completed,
         Connection,
@@ -77,6 +79,25 @@ enum Step {
     /// The server has lost the connection.
     Lost,
     Drop(Counter),
+}
+
+/// Where a segment stands in a connection that is not known, of a service whose SYNs are answered with cookies.
+enum Place {
+    /// It may be the first with octets, and so a request.
+    First,
+    /// It comes too early: it does not bring the first octets, which bring the cookie once more. Until those come there is nothing to
+    /// keep:
+    ///
+    /// - Acknowledgements that only end the handshake.
+    /// - Probes (RFC 9293, section 3.8.4) of a client that has nothing to ask yet: it repeats them before it gives up.
+    /// - What follows the first octets, when those were lost or overtaken. The client repeats it, where a reset,
+    ///   which is what a stack that knows nothing of it has for it, would end all.
+    ///
+    /// Of the last, one in 64 seconds' worth of segments is not known for what it is: those of a handshake while
+    /// the kernel changes its cookies.
+    Early,
+    /// Anything else: the stack's.
+    Other,
 }
 
 /// Whether a segment's payload begins like a request: with the name of a method and a space (RFC
@@ -168,13 +189,19 @@ impl Switch {
         step: Option<Step>,
     ) -> Verdict {
         match step {
-            None if self.is_early(&mut packet, segment) => {
-                self.count(Counter::Early);
-                let (packet, verdict) = packet.steal();
-                packet.consume();
-                verdict
-            }
-            None | Some(Step::Stack) => packet.accept(),
+            None => match self.place(&mut packet, segment) {
+                Place::First => {
+                    offer_first::<Service>(packet, segment).unwrap_or_else(Packet::accept)
+                }
+                Place::Early => {
+                    self.count(Counter::Early);
+                    let (packet, verdict) = packet.steal();
+                    packet.consume();
+                    verdict
+                }
+                Place::Other => packet.accept(),
+            },
+            Some(Step::Stack) => packet.accept(),
             Some(Step::Forward(way)) => self.forward(packet, segment, way),
             Some(Step::Took(completed)) => {
                 self.count(Counter::Proven);
@@ -206,42 +233,44 @@ impl Switch {
         }
     }
 
-    /// Whether a segment comes too early: it belongs to a connection whose SYN was answered with a cookie, and does not bring the
-    /// first octets, which bring the cookie once more. Until those come there is nothing to keep:
-    ///
-    /// - Acknowledgements that only end the handshake.
-    /// - Probes (RFC 9293, section 3.8.4) of a client that has nothing to ask yet: it repeats them before it gives up.
-    /// - What follows the first octets, when those were lost or overtaken. The client repeats it, where a reset,
-    ///   which is what a stack that knows nothing of it has for it, would end all.
-    ///
-    /// Of the last, one in 64 seconds' worth of segments is not known for what it is: those of a handshake while
-    /// the kernel changes its cookies.
-    fn is_early(&self, packet: &mut Packet<'_>, segment: &Segment) -> bool {
+    /// Where a segment of a connection that is not known stands in it.
+    fn place(&self, packet: &mut Packet<'_>, segment: &Segment) -> Place {
         let passes = Flags::SYN | Flags::RST;
         if !self.parameters.first_segment
             || !segment.flags.contains(Flags::ACK)
             || segment.flags.0 & passes.0 != 0
-            // Nearly always these are the first octets.
-            || segment.payload_len > 1 && begins_a_request(packet.skb(), segment)
             || self
                 .cluster
                 .read(&rcu::read_lock())
                 .service(&segment.key.service)
                 .is_none()
         {
-            return false;
+            return Place::Other;
+        }
+        let some = segment.payload_len > 1;
+        // Nearly always these are the first octets.
+        if some && begins_a_request(packet.skb(), segment) {
+            return Place::First;
         }
         let bare = segment.flags == Flags::ACK && segment.payload_len == 0;
         let early = match packet.skb().behind_cookie() {
             // Up to 3 for the segment size, and one octet more for a probe.
+            -3..=0 if some => return Place::First,
             -3..=0 => bare,
             -4 => segment.payload_len <= 1,
             1..=MOST_BEHIND => true,
             // A cookie of the time before this.
-            _ => bare && (packet.skb().acks_cookie(0) || packet.skb().acks_cookie(1)),
+            _ => {
+                let mut acks = |before| packet.skb().acks_cookie(before).is_some();
+                bare && (acks(0) || acks(1))
+            }
         };
         // A cookie says by how much the numbers of both sides differ. If there is a socket it knows them.
-        early && !segment::has_socket(packet, segment)
+        if early && !segment::has_socket(packet, segment) {
+            Place::Early
+        } else {
+            Place::Other
+        }
     }
 
     /// Keeps a segment until the server has answered. Under the bucket's lock.

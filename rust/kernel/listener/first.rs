@@ -2,7 +2,7 @@
 
 //! Requests that lie in the first segment of their connection, which needs no socket then.
 //!
-//! The kernel's stack still does the handshake. But it is made to answer the SYN with a cookie, whenever that
+//! The kernel's stack still answers the SYN. But it is made to do so with a cookie, whenever that
 //! takes nothing from the connection ([`suits_cookie()`]), and so keeps nothing of it. What it would do
 //! with the segment that brings the cookie back is to make a socket: `syn_recv_sock()` of the listening
 //! socket's `icsk_af_ops`. That, and `conn_request()`, are replaced at our listening sockets by functions of this file,
@@ -12,6 +12,13 @@
 //! A SYN is answered with a cookie when the queue of requests is full
 //! (`inet_csk_reqsk_queue_is_full()`). So `conn_request()` is called with a socket of which that is always true, which has no other use.
 //!
+//! # Past the stack
+//!
+//! Nearly always the segment need not go up to the stack at all: [`offer_first()`] does in PRE_ROUTING what the stack would do with
+//! the cookie. What a cookie means is the kernel's own affair, though. So a listener's first request goes up, and [`Operations::hear()`] compares what the
+//! kernel has made of its cookie with what [`Agreed`] says. Only if that is the same do others pass by; and each that
+//! still goes up, for whatever reason, is compared as well.
+//!
 //! # Lifetimes
 //!
 //! A listening socket points to the operations in its [`Core`](super::Core) until it is closed, and its `Core` outlives the
@@ -20,11 +27,41 @@
 
 use super::*;
 
-use thop_core::syn::suits_cookie;
+use thop_core::{
+    packet::{
+        only_timestamps,
+        Segment,
+        IPV4_HEADER, //
+    },
+    syn::{
+        suits_cookie,
+        Kept, //
+    },
+};
+
+use crate::{
+    instance::{
+        Packet,
+        Softirq,
+        Verdict, //
+    },
+    messages::ipv4, //
+};
 
 /// Where the control bits are in a TCP header, and those with which a segment is not only a request.
 const FLAGS_AT: usize = 13;
 const MORE_FLAGS: u8 = Flags::FIN.0 | Flags::SYN.0 | Flags::RST.0 | Flags::URG.0;
+
+/// Whether the kernel means by its cookies what this file thinks.
+mod meaning {
+    /// It has not said yet.
+    pub(super) const UNKNOWN: u32 = 0;
+    pub(super) const AGREED: u32 = 1;
+    pub(super) const OTHER: u32 = 2;
+}
+
+/// How much later than the kernel this file can look at the clock, when it compares, milliseconds.
+const MOST_LATER_MS: u32 = 1_000;
 
 /// The stack's operations and ours.
 pub(super) struct Operations {
@@ -33,6 +70,8 @@ pub(super) struct Operations {
     ours: bindings::inet_connection_sock_af_ops,
     /// Answers SYNs with cookies. It belongs to the [`Listener`].
     cookies: *mut bindings::sock,
+    /// One of [`meaning`].
+    meaning: Atomic<u32>,
 }
 
 impl Operations {
@@ -59,6 +98,22 @@ impl Operations {
                 ..ours
             },
             cookies,
+            meaning: Atomic::new(meaning::UNKNOWN),
+        }
+    }
+
+    /// Compares what the kernel has made of a cookie with what we would. Once they differ, this is for good.
+    fn hear(&self, kernel: &Snapshot, ours: &Agreed) {
+        if !ours.is_what(kernel) {
+            if self.meaning.xchg(meaning::OTHER, Relaxed) != meaning::OTHER {
+                pr_warn!(
+                    "this kernel's SYN cookies are not understood: its stack sees all requests\n"
+                );
+            }
+        } else if self.meaning.load(Relaxed) == meaning::UNKNOWN {
+            let _ = self
+                .meaning
+                .cmpxchg(meaning::UNKNOWN, meaning::AGREED, Relaxed);
         }
     }
 
@@ -145,12 +200,13 @@ unsafe extern "C" fn syn_recv_sock<D: Dispatcher>(
     // A request socket that remembers the SYN is to be unhashed; one made of a cookie is not known to anybody, and
     // comes with its route.
     if req_unhash.is_null() && !dst.is_null() && !core.closing.load(Acquire) {
-        let first = First {
-            skb,
-            req,
-            _call: PhantomData,
-        };
-        if first.is_a_request() && core.dispatcher.first(first) {
+        // SAFETY: By the function's requirements the stack has verified the segment, and made the request socket of its cookie.
+        let first = unsafe { First::of_stack(skb, req) };
+        // SAFETY: As above; the socket's namespace is alive.
+        if let Some(ours) = unsafe { Agreed::of(bindings::thop_sk_net(sk), skb, first.options()) } {
+            core.operations.hear(&first.snapshot, &ours);
+        }
+        if first.is_a_request() && first.is_taken_by(&core.dispatcher) {
             // SAFETY: Who makes no socket of it has to let go of the route. The stack frees the request socket, and lets
             // go of the segment.
             unsafe { bindings::dst_release(dst) };
@@ -171,7 +227,183 @@ unsafe extern "C" fn syn_recv_sock<D: Dispatcher>(
     }
 }
 
-/// The TCP header of a segment that the stack has received.
+/// What was agreed on in a handshake, as the segment says it that brings the cookie back.
+#[derive(Clone, Copy)]
+struct Agreed {
+    kept: Kept,
+    /// The client's time stamp, and what it echoes.
+    value: u32,
+    echo: u32,
+    /// This side's clock for the connection, now.
+    now: u32,
+}
+
+impl Agreed {
+    /// Of a segment with these TCP options. `None` without a good cookie, and for what is better left to the stack: other options than
+    /// time stamps, and a kernel that was told to do without one of those that a cookie keeps.
+    ///
+    /// # Safety
+    ///
+    /// `net` is alive. `skb` is a valid packet, with its IP and TCP headers linear, of which the first is its network header.
+    unsafe fn of(
+        net: *mut bindings::net,
+        skb: *mut bindings::sk_buff,
+        options: &[u8],
+    ) -> Option<Self> {
+        let (value, echo) = only_timestamps(options)?;
+        // SAFETY: By the function's requirements; these only read.
+        unsafe {
+            if echo == 0 || !bindings::thop_tcp_keeps_options(net) {
+                return None;
+            }
+            let mss = bindings::thop_skb_acks_cookie(skb, 0);
+            if mss == 0 {
+                return None;
+            }
+            let offset = bindings::thop_tcp_clock_offset(net, skb);
+            let stamp = echo.wrapping_sub(offset);
+            Some(Self {
+                kept: Kept::of(mss, stamp, bindings::thop_tcp_most_window(net)),
+                value,
+                echo,
+                now: bindings::thop_tcp_clock_ms().wrapping_add(offset),
+            })
+        }
+    }
+
+    /// Whether the kernel has found the same.
+    fn is_what(&self, kernel: &Snapshot) -> bool {
+        let kept = Kept {
+            mss: kernel.mss,
+            scales: kernel
+                .wscale
+                .then_some((kernel.snd_wscale, kernel.rcv_wscale)),
+            sack: kernel.sack,
+            ecn: kernel.ecn,
+        };
+        // It has looked at its clock before.
+        let later = self.now.wrapping_sub(kernel.ts_now);
+        kernel.timestamps
+            && (self.kept, self.value) == (kept, kernel.ts_recent)
+            && later < MOST_LATER_MS
+    }
+
+    /// The connection's state, when `segment` is its first.
+    fn snapshot(&self, segment: &Segment) -> Snapshot {
+        let (snd_wscale, rcv_wscale) = self.kept.scales.unwrap_or((0, 0));
+        Snapshot {
+            client: segment.key.client,
+            service: segment.key.service,
+            first: segment.seq,
+            rcv_nxt: segment.seq.wrapping_add(segment.payload_len),
+            snd_nxt: segment.ack,
+            ts_recent: self.value,
+            ts_now: self.now,
+            window: u32::from(segment.window) << snd_wscale,
+            mss: self.kept.mss,
+            snd_wscale,
+            rcv_wscale,
+            wscale: self.kept.scales.is_some(),
+            sack: self.kept.sack,
+            timestamps: true,
+            ecn: self.kept.ecn,
+            age_ms: self.now.wrapping_sub(self.echo),
+        }
+    }
+}
+
+/// Offers a segment of a connection that nobody knows to the dispatcher of its listener, if it is a request that brings back the
+/// connection's cookie. Gives it back if it is not, or was not taken: then the stack decides.
+///
+/// PRE_ROUTING, softirq, RCU read-side section.
+pub fn offer_first<'a, D: Dispatcher>(
+    mut packet: Packet<'a>,
+    segment: &Segment,
+) -> Result<Verdict, Packet<'a>> {
+    let guard = rcu::read_lock();
+    let Some((core, snapshot)) = judge::<D>(&mut packet, segment, &guard) else {
+        return Err(packet);
+    };
+    let skb = packet.skb().as_ptr();
+    // SAFETY: The packet is the hook's, and both headers are linear.
+    unsafe { bindings::thop_skb_pull_ip(skb) };
+    // INVARIANT: `judge()` has verified it, and its TCP header is in front now.
+    let first = First {
+        skb,
+        snapshot,
+        _call: PhantomData,
+    };
+    if first.is_taken_by(&core.dispatcher) {
+        let (skb, verdict) = packet.steal();
+        skb.consume();
+        return Ok(verdict);
+    }
+    // SAFETY: The network header is where it was.
+    unsafe { bindings::thop_skb_push_ip(skb) };
+    Err(packet)
+}
+
+/// The core of the listener that a segment is for, and the connection's state, if the segment is its first and may pass
+/// by the stack: what `tcp_v4_rcv()` and `cookie_v4_check()` would look at.
+fn judge<'a, D: Dispatcher>(
+    packet: &mut Packet<'_>,
+    segment: &Segment,
+    _rcu: &'a rcu::Guard,
+) -> Option<(&'a Core<D>, Snapshot)> {
+    let plain = usize::from(segment.ip_header_len) == IPV4_HEADER
+        && segment.flags.0 & MORE_FLAGS == 0
+        && segment.flags.contains(Flags::ACK)
+        && segment.payload_len > 0;
+    if !plain {
+        return None;
+    }
+    let (client, service) = (ipv4(segment.key.client.ip)?, ipv4(segment.key.service.ip)?);
+    let net = packet.namespace().as_ptr();
+    let skb = packet.skb().as_ptr();
+    // SAFETY: The packet is in a hook: its headers are linear, its device's namespace is alive, and all happens within the RCU read-side
+    // section. The first lookup gives a counted reference, which is given back; the second a listener that is valid for the section. A listener with
+    // our operations is one of a `Core<D>`.
+    unsafe {
+        let agreed = Agreed::of(net, skb, segment.options(packet.skb().linear())?)?;
+        let (client, service) = (be32(client), be32(service));
+        let (from, to) = (segment.key.client.port, segment.key.service.port);
+        let other = bindings::thop_find_established(net, skb, client, from, service, to);
+        if !other.is_null() {
+            bindings::thop_sock_gen_put(other);
+            return None;
+        }
+        let sk = bindings::thop_find_listener(net, skb, client, from, service, to);
+        if sk.is_null() || !is_ours::<D>(sk) {
+            return None;
+        }
+        let core = core_of::<D>(sk);
+        let passes = core.operations.meaning.load(Relaxed) == meaning::AGREED
+            && !core.closing.load(Acquire)
+            && bindings::thop_syncookies_on(net)
+            && bindings::thop_sk_expects_cookies(sk)
+            && bindings::thop_tcp_checksum_ok(skb);
+        passes.then(|| (core, agreed.snapshot(segment)))
+    }
+}
+
+/// Whether a listening socket uses the operations of a `Core<D>`.
+///
+/// # Safety
+///
+/// `sk` is a TCP socket, valid for the present RCU read-side section.
+unsafe fn is_ours<D: Dispatcher>(sk: *const bindings::sock) -> bool {
+    // SAFETY: By the function's requirements; a socket's operations outlive it.
+    let theirs = unsafe { (*bindings::thop_sk_ops(sk)).conn_request };
+    theirs.is_some_and(|theirs| {
+        ptr::fn_addr_eq(
+            theirs,
+            conn_request::<D>
+                as unsafe extern "C" fn(*mut bindings::sock, *mut bindings::sk_buff) -> c_int,
+        )
+    })
+}
+
+/// The TCP header of a segment that was received.
 ///
 /// # Safety
 ///
@@ -189,19 +421,45 @@ unsafe fn tcp_header<'a>(skb: *mut bindings::sk_buff) -> &'a [u8] {
 ///
 /// # Invariants
 ///
-/// `skb` is a segment that the stack has received and verified, with its TCP header linear and in front. `req` is the request socket
-/// that it has made of the segment's cookie. Both are valid as long as this exists, and change only by it.
+/// `skb` is a segment that was received and verified, with its TCP header linear and in front. It is valid as long as this exists, and changes
+/// only by it.
 pub struct First<'a> {
     skb: *mut bindings::sk_buff,
-    req: *mut bindings::request_sock,
+    snapshot: Snapshot,
     _call: PhantomData<&'a ()>,
 }
 
 impl First<'_> {
+    /// One that the stack has received.
+    ///
+    /// # Safety
+    ///
+    /// `skb` is as the type wants it, and `req` the request socket that the stack has made of its cookie.
+    unsafe fn of_stack(skb: *mut bindings::sk_buff, req: *mut bindings::request_sock) -> Self {
+        let mut s = bindings::thop_tcp_state::default();
+        // SAFETY: By the function's requirements.
+        unsafe { bindings::thop_req_state(req, skb, &mut s) };
+        // INVARIANT: By the function's requirements.
+        let mut first = Self {
+            skb,
+            snapshot: Snapshot::of(&s),
+            _call: PhantomData,
+        };
+        if let Some((_, echo)) = timestamps(first.options()) {
+            first.snapshot.age_ms = first.snapshot.ts_now.wrapping_sub(echo);
+        }
+        first
+    }
+
     /// The TCP header.
     fn header(&self) -> &[u8] {
         // SAFETY: By the type invariant.
         unsafe { tcp_header(self.skb) }
+    }
+
+    /// The TCP options.
+    fn options(&self) -> &[u8] {
+        self.header().get(TCP_HEADER..).unwrap_or(&[])
     }
 
     /// Whether it brings octets, and nothing else.
@@ -213,10 +471,25 @@ impl First<'_> {
             && !self.is_empty()
     }
 
+    /// Offers it. If it is not taken its device is what it was, even if it was kept for a while; a route it may have lost.
+    fn is_taken_by<D: Dispatcher>(self, dispatcher: &D) -> bool {
+        let skb = self.skb;
+        // SAFETY: By the type invariant; the device is that of a packet which is being received, and stays meanwhile.
+        unsafe {
+            let device = bindings::thop_skb_dev(skb);
+            let taken = dispatcher.first(self);
+            if !taken {
+                // Nobody else has the segment any more.
+                bindings::thop_skb_set_dev(skb, device);
+            }
+            taken
+        }
+    }
+
     /// Keeps the segment.
     pub fn keep(self) -> Unread {
-        // SAFETY: By the type invariant the segment is valid; this adds a reference. All that the stack still does with the
-        // segment, when it is told that there is no socket, is to let go of its own. That may be later than what is done with
+        // SAFETY: By the type invariant the segment is valid; this adds a reference. All that is still done with the other one, when
+        // it is told that the segment was taken, is to let go of it. That may be later than what is done with
         // ours, by another processor: `receive_again()` sees to that, and nothing else but freeing is done with it.
         let mut skb = unsafe {
             bindings::thop_skb_get(self.skb);
@@ -231,14 +504,7 @@ impl First<'_> {
 
 impl Arrived for First<'_> {
     fn snapshot(&self) -> Snapshot {
-        let mut s = bindings::thop_tcp_state::default();
-        // SAFETY: By the type invariant.
-        unsafe { bindings::thop_req_state(self.req, self.skb, &mut s) };
-        let mut snapshot = Snapshot::of(&s);
-        if let Some((_, echo)) = self.header().get(TCP_HEADER..).and_then(timestamps) {
-            snapshot.age_ms = snapshot.ts_now.wrapping_sub(echo);
-        }
-        snapshot
+        self.snapshot
     }
 
     fn is_closed(&self) -> bool {
@@ -308,23 +574,24 @@ impl Unread {
     ///
     /// If the device that it came from is gone the segment is lost, and the client will repeat it.
     pub fn receive_again(self, namespace: Namespace) {
-        // SAFETY: The packet is ours, and given away. The stack may still have a reference: then a copy of the
-        // `struct sk_buff` goes up, or nothing without memory. Softirqs are disabled and RCU held for what needs it.
-        unsafe {
-            let skb = bindings::thop_skb_share_check(self.0.into_raw());
-            if skb.is_null() {
-                return;
+        let net = namespace.as_ptr();
+        let again = |_: Softirq<'_>| {
+            let _rcu = rcu::read_lock();
+            // SAFETY: The packet is ours, and given away. Who has taken it before may still have a reference: then a copy of the
+            // `struct sk_buff` goes up, or nothing without memory. Softirqs are disabled and RCU held for what needs it.
+            unsafe {
+                let skb = bindings::thop_skb_share_check(self.0.into_raw());
+                if skb.is_null() {
+                    return;
+                }
+                if bindings::thop_skb_receive_again(net, skb) {
+                    bindings::thop_deliver_local(net, skb);
+                } else {
+                    bindings::thop_skb_free(skb);
+                }
             }
-            bindings::thop_bh_disable();
-            let guard = rcu::read_lock();
-            if bindings::thop_skb_receive_again(namespace.as_ptr(), skb) {
-                bindings::thop_deliver_local(namespace.as_ptr(), skb);
-            } else {
-                bindings::thop_skb_free(skb);
-            }
-            drop(guard);
-            bindings::thop_bh_enable();
-        }
+        };
+        Softirq::disabled(again);
     }
 
     /// Lets go of a segment that has served its purpose.
