@@ -97,6 +97,24 @@ def goes_on():
             return f"{e!r} after {time.monotonic() - begun:.0f} s"
 
 
+def goes_on_slowly(most):
+    """For so many seconds, or until it is told to stop. Returns the answer's status, if any, and when that was."""
+    with Client() as c:
+        begun = now = time.monotonic()
+        c.send(b"nonsense\r\n\r\n")
+        try:
+            while now < begun + most:
+                time.sleep(0.5)
+                c.send(b"x")
+                now = time.monotonic()
+            return c.answer(status=None).status, now - begun
+        except ConnectionError:
+            return None, time.monotonic() - begun
+
+
+# An answer waits for longer than five seconds while its client goes on, but not for ever. This takes a while; the others go on.
+others = concurrent.futures.ThreadPoolExecutor(2)
+slowly, for_ever = others.submit(goes_on_slowly, 8), others.submit(goes_on_slowly, 600)
 with concurrent.futures.ThreadPoolExecutor(20) as pool:
     seen = collections.Counter(pool.map(lambda _: goes_on(), range(200)))
 same("what clients see that go on", dict(seen), {400: 200})
@@ -140,14 +158,10 @@ silent.fill(1 << 62)
 check(silent.buffer == b"" or b" 408 " in silent.buffer, f"to a silent client: {silent.buffer}")
 # An octet now and then does not prolong it.
 with Client((VIP, 81)) as c:
-    begun = time.monotonic()
-    try:
-        for octet in b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 300:
-            c.send(bytes([octet]))
-            time.sleep(0.1)
-    except ConnectionError:
-        pass
-    check(time.monotonic() - begun < 25, "a client that sends an octet now and then is not timed out")
+    for octet in b"GET / HTTP/1.1\r\nHost: a\r\nX: x":
+        c.send(bytes([octet]))
+        time.sleep(0.1)
+    same("an octet now and then", c.answer(status=None).status, 408)
 
 print("- no server: 503")
 wanted("a service without a pool", request(), 503, 82)
@@ -167,6 +181,12 @@ for data in b"", b"GET", b"GET / HTTP/1.1\r\n":
         c.reset()
     with Client() as c:
         c.send(data)
+
+print("- a client that goes on")
+same("what a client sees that goes on for 8 s", slowly.result()[0], 400)
+status, seconds = for_ever.result()
+same("what a client sees that goes on for ever", status, None)
+check(29 < seconds < 120, f"it was let go on for {seconds} s")
 
 print("- and the others have noticed nothing")
 for n in range(3):

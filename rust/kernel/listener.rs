@@ -132,8 +132,13 @@ pub use stream::{
     Turn, //
 };
 
-/// How long an answered connection may take to close, milliseconds.
-const LINGER_MS: u64 = 2_000;
+/// How long an answered connection may be silent before it is closed, milliseconds. What its client still sends is thrown away: closed
+/// at once, it would be reset, and the client might never read the answer.
+const LINGER_MS: u64 = 5_000;
+/// How long it may go on, milliseconds.
+const LINGER_MOST_MS: u64 = 30_000;
+/// When the worker looks again after a connection that somebody else keeps, milliseconds.
+const KEPT_MS: u64 = 2_000;
 /// For how long the worker waits for more of what is not urgent, milliseconds: to accept, so that time begins to run
 /// for a client, and to look after a socket that was released. A run of the worker costs more than either.
 const GATHER_MS: u32 = 4;
@@ -282,6 +287,8 @@ struct Child<D: Dispatcher> {
     /// From here on the worker's alone.
     socket: UnsafeCell<*mut bindings::socket>,
     deadline: UnsafeCell<u64>,
+    /// When it was answered.
+    answered: UnsafeCell<u64>,
     /// The grace period that must end before the socket may go.
     grace: UnsafeCell<u64>,
     links: UnsafeCell<Links<D>>,
@@ -308,6 +315,7 @@ impl<D: Dispatcher> Child<D> {
                 queue_next: UnsafeCell::new(ptr::null_mut()),
                 socket: UnsafeCell::new(ptr::null_mut()),
                 deadline: UnsafeCell::new(0),
+                answered: UnsafeCell::new(0),
                 grace: UnsafeCell::new(0),
                 links: UnsafeCell::new(Links {
                     list: ptr::null_mut(),
@@ -433,6 +441,10 @@ impl<D: Dispatcher> Core<D> {
                 if state != bindings::TCP_FIN_WAIT1 && state != bindings::TCP_FIN_WAIT2 {
                     // The peer has closed, too.
                     Child::finish(child, phase::DONE);
+                // SAFETY: The socket is valid, and its lock is held.
+                } else if !unsafe { bindings::thop_receive_queue_first(sk) }.is_null() {
+                    child.core.kick_in(GATHER_MS);
+                    Child::enqueue(child);
                 }
                 return;
             }
@@ -560,7 +572,7 @@ impl<D: Dispatcher> Core<D> {
                     let (list, ms) = if child.phase.load(Acquire) == phase::WAITING {
                         (self.waiting.get(), u64::from(self.dispatcher.timeout_ms()))
                     } else {
-                        (self.kept.get(), LINGER_MS)
+                        (self.kept.get(), KEPT_MS)
                     };
                     *child.deadline.get() = now_ms() + ms;
                     Deadlines::append(list, Arc::as_ptr(child).cast_mut());
@@ -630,6 +642,13 @@ impl<D: Dispatcher> Core<D> {
                 self.send_answer(child, socket);
                 true
             }
+            phase::LINGERING => {
+                // Unless it was closed meanwhile.
+                if !socket.is_null() {
+                    self.hear_out(child, socket);
+                }
+                true
+            }
             phase::CALLED => {
                 // SAFETY: Process context. The socket is valid as long as it has not been closed,
                 // which only the worker does; the lock is taken for `process()`.
@@ -675,16 +694,36 @@ impl<D: Dispatcher> Core<D> {
             if sent < 0 || shut != 0 || !open {
                 return self.close(child);
             }
-            let child = Arc::as_ptr(child).cast_mut();
-            *(*child).deadline.get() = now_ms() + LINGER_MS;
-            Deadlines::unlink(child);
-            Deadlines::append(self.lingering.get(), child);
+            *child.answered.get() = now_ms();
+            self.linger(child);
         }
         let most = self.dispatcher.most_waiting();
         // SAFETY: The worker's own list.
         while let Some(child) = unsafe { Self::first_beyond(self.lingering.get(), most) } {
             // Its answer is on its way; only how it ends is not watched.
             self.close(&child);
+        }
+    }
+
+    /// A connection that was answered may go on for another while.
+    fn linger(&self, child: &Arc<Child<D>>) {
+        let child = Arc::as_ptr(child).cast_mut();
+        // SAFETY: The worker's own fields and lists; the child is open and alive.
+        unsafe {
+            *(*child).deadline.get() = now_ms() + LINGER_MS;
+            Deadlines::unlink(child);
+            Deadlines::append(self.lingering.get(), child);
+        }
+    }
+
+    /// The client goes on sending.
+    fn hear_out(&self, child: &Arc<Child<D>>, socket: *mut bindings::socket) {
+        // SAFETY: The worker's own field.
+        let since = unsafe { *child.answered.get() };
+        if self.discard(socket) && now_ms().saturating_sub(since) < LINGER_MOST_MS {
+            self.linger(child);
+        } else {
+            self.close(child);
         }
     }
 
@@ -825,7 +864,7 @@ impl<D: Dispatcher> Core<D> {
                     // Parked or queued: who did it knows how long. Else it is in the worker's queue.
                     let this = Arc::as_ptr(child).cast_mut();
                     Deadlines::unlink(this);
-                    *child.deadline.get() = now + LINGER_MS;
+                    *child.deadline.get() = now + KEPT_MS;
                     Deadlines::append(self.kept.get(), this);
                 }
             }

@@ -206,7 +206,7 @@ unsafe extern "C" fn syn_recv_sock<D: Dispatcher>(
         if let Some(ours) = unsafe { Agreed::of(bindings::thop_sk_net(sk), skb, first.options()) } {
             core.operations.hear(&first.snapshot, &ours);
         }
-        if first.is_a_request() && first.is_taken_by(&core.dispatcher) {
+        if first.is_a_request() && first.offer_to(&core.dispatcher) {
             // SAFETY: Who makes no socket of it has to let go of the route. The stack frees the request socket, and lets
             // go of the segment.
             unsafe { bindings::dst_release(dst) };
@@ -333,7 +333,7 @@ pub fn offer_first<'a, D: Dispatcher>(
         snapshot,
         _call: PhantomData,
     };
-    if first.is_taken_by(&core.dispatcher) {
+    if first.offer_to(&core.dispatcher) {
         let (skb, verdict) = packet.steal();
         skb.consume();
         return Ok(verdict);
@@ -471,8 +471,8 @@ impl First<'_> {
             && !self.is_empty()
     }
 
-    /// Offers it. If it is not taken its device is what it was, even if it was kept for a while; a route it may have lost.
-    fn is_taken_by<D: Dispatcher>(self, dispatcher: &D) -> bool {
+    /// Offers it. Whether it was taken; if not, its device is what it was, even if it was kept for a while; a route it may have lost.
+    fn offer_to<D: Dispatcher>(self, dispatcher: &D) -> bool {
         let skb = self.skb;
         // SAFETY: By the type invariant; the device is that of a packet which is being received, and stays meanwhile.
         unsafe {
