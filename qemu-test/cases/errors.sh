@@ -17,6 +17,7 @@ set -euo pipefail
 py client <<'PY'
 import collections
 import concurrent.futures
+import select
 from http_client import *
 
 
@@ -161,6 +162,7 @@ with Client((VIP, 81)) as c:
     for octet in b"GET / HTTP/1.1\r\nHost: a\r\nX: x":
         c.send(bytes([octet]))
         time.sleep(0.1)
+    check(select.select([c.socket], [], [], 0)[0], "a client that sends an octet now and then is not timed out")
     same("an octet now and then", c.answer(status=None).status, 408)
 
 print("- no server: 503")
