@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # What the switch answers itself: with the right status, readable, and closed without a reset.
+# run: --timeout 240
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
