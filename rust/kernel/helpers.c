@@ -223,11 +223,6 @@ void thop_skb_detach(struct sk_buff *skb)
 	skb_forward_csum(skb);
 }
 
-void thop_skb_forget_dev(struct sk_buff *skb)
-{
-	skb->dev = NULL;
-}
-
 struct net_device *thop_skb_dev(const struct sk_buff *skb)
 {
 	return skb->dev;

@@ -88,7 +88,6 @@ void thop_skb_set_unnecessary(struct sk_buff *skb);
 void thop_skb_fix_complete(struct sk_buff *skb, __be32 from, __be32 to);
 bool thop_skb_exceeds_mtu(const struct sk_buff *skb, unsigned int mtu);
 void thop_skb_detach(struct sk_buff *skb);
-void thop_skb_forget_dev(struct sk_buff *skb);
 struct net_device *thop_skb_dev(const struct sk_buff *skb);
 void thop_skb_set_dev(struct sk_buff *skb, struct net_device *dev);
 void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int room);

@@ -8,7 +8,6 @@
 
 use core::{
     mem::ManuallyDrop,
-    num::NonZeroU16,
     ptr::NonNull,
     slice, //
 };
@@ -226,11 +225,10 @@ impl SkBuff {
     }
 
     /// Whether a received TCP segment acknowledges a SYN cookie of this machine's, and begins `before` octets before what its
-    /// client has to send first: then, the maximum segment size that the cookie says, octets. It begins with its IP header, and
-    /// both headers are linear.
-    pub fn acks_cookie(&self, before: u32) -> Option<NonZeroU16> {
+    /// client has to send first. It begins with its IP header, and both headers are linear.
+    pub fn acks_cookie(&self, before: u32) -> bool {
         // SAFETY: By the type invariant the packet is valid; the function only reads headers.
-        NonZeroU16::new(unsafe { bindings::thop_skb_acks_cookie(self.as_ptr(), before) })
+        unsafe { bindings::thop_skb_acks_cookie(self.as_ptr(), before) != 0 }
     }
 
     /// By how many octets a received TCP segment is behind the first that its client has to send, if it acknowledges
@@ -253,7 +251,7 @@ impl SkBuff {
     /// For packets that are kept; they can only be forwarded afterwards.
     pub fn forget_device(&mut self) {
         // SAFETY: By the type invariant the packet is valid and ours.
-        unsafe { bindings::thop_skb_forget_dev(self.as_ptr()) }
+        unsafe { bindings::thop_skb_set_dev(self.as_ptr(), core::ptr::null_mut()) }
     }
 
     /// Frees a packet that has served its purpose, which is not a drop.

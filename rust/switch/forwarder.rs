@@ -260,10 +260,7 @@ impl Switch {
             -4 => segment.payload_len <= 1,
             1..=MOST_BEHIND => true,
             // A cookie of the time before this.
-            _ => {
-                let mut acks = |before| packet.skb().acks_cookie(before).is_some();
-                bare && (acks(0) || acks(1))
-            }
+            _ => bare && (packet.skb().acks_cookie(0) || packet.skb().acks_cookie(1)),
         };
         // A cookie says by how much the numbers of both sides differ. If there is a socket it knows them.
         if early && !segment::has_socket(packet, segment) {

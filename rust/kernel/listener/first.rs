@@ -45,7 +45,8 @@ use crate::{
         Softirq,
         Verdict, //
     },
-    messages::ipv4, //
+    messages::ipv4,
+    segment::has_socket, //
 };
 
 /// Where the control bits are in a TCP header, and those with which a segment is not only a request.
@@ -361,15 +362,13 @@ fn judge<'a, D: Dispatcher>(
     let net = packet.namespace().as_ptr();
     let skb = packet.skb().as_ptr();
     // SAFETY: The packet is in a hook: its headers are linear, its device's namespace is alive, and all happens within the RCU read-side
-    // section. The first lookup gives a counted reference, which is given back; the second a listener that is valid for the section. A listener with
+    // section. The lookup gives a listener that is valid for the section, and one with
     // our operations is one of a `Core<D>`.
     unsafe {
         let agreed = Agreed::of(net, skb, segment.options(packet.skb().linear())?)?;
         let (client, service) = (be32(client), be32(service));
         let (from, to) = (segment.key.client.port, segment.key.service.port);
-        let other = bindings::thop_find_established(net, skb, client, from, service, to);
-        if !other.is_null() {
-            bindings::thop_sock_gen_put(other);
+        if has_socket(packet, segment) {
             return None;
         }
         let sk = bindings::thop_find_listener(net, skb, client, from, service, to);
