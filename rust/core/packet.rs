@@ -134,6 +134,37 @@ impl Segment {
             .get(usize::from(self.ip_header_len)..self.headers_len())?
             .get(TCP_HEADER..)
     }
+
+    /// The reset that answers this segment where nothing is known of its connection (RFC 9293, section
+    /// 3.10.7.1). Nothing answers a reset.
+    pub fn reset(&self) -> Option<Ipv4Tcp> {
+        if self.flags.contains(Flags::RST) {
+            return None;
+        }
+        let (seq, ack, flags) = if self.flags.contains(Flags::ACK) {
+            (self.ack, 0, Flags::RST)
+        } else {
+            // SYN and FIN take a number each.
+            let takes = |flag| u32::from(self.flags.contains(flag));
+            let end = self
+                .seq
+                .wrapping_add(self.payload_len)
+                .wrapping_add(takes(Flags::SYN))
+                .wrapping_add(takes(Flags::FIN));
+            (0, end, Flags::RST | Flags::ACK)
+        };
+        Some(Ipv4Tcp {
+            source: self.key.service,
+            destination: self.key.client,
+            seq,
+            ack,
+            flags,
+            window: 0,
+            timestamps: None,
+            payload_len: 0,
+            checksum: TcpChecksum::Complete(Sum::new()),
+        })
+    }
 }
 
 /// Why a packet is not a TCP segment over IPv4.
@@ -606,6 +637,36 @@ mod tests {
         let (packet, _) = sample(TcpChecksum::Partial);
         let pseudo = Sum::pseudo(CLIENT.ip, SERVICE.ip, TCP, 32).fold();
         assert_eq!(packet[36..38], pseudo.to_be_bytes());
+    }
+
+    /// The table of RFC 9293, section 3.10.7.1, across the edge of the numbers.
+    #[test]
+    fn a_reset_is_what_the_peer_believes() {
+        let (packet, _) = sample(TcpChecksum::Partial);
+        let segment = Segment {
+            seq: u32::MAX,
+            payload_len: 3,
+            ..parse_ipv4(&packet, 52).unwrap()
+        };
+        let reset = |flags: Flags| {
+            let reset = Segment { flags, ..segment }.reset()?;
+            let mut octets = [0; MAX_WRITTEN];
+            assert_eq!(reset.write(&mut octets), Some(40));
+            assert_eq!(tcp_sum(&octets[..40]), 0xffff);
+            let read = parse_ipv4(&octets, 40).unwrap();
+            assert_eq!((read.key.client, read.key.service), (SERVICE, CLIENT));
+            Some((read.seq, read.ack, read.flags))
+        };
+        let acknowledged = Some((0xfffe_fdfc, 0, Flags::RST));
+        assert_eq!(reset(Flags::ACK), acknowledged);
+        assert_eq!(reset(Flags::ACK | Flags::FIN), acknowledged);
+        assert_eq!(reset(Flags::ACK | Flags::SYN), acknowledged);
+        let answer = |ack| Some((0, ack, Flags::RST | Flags::ACK));
+        assert_eq!(reset(Flags(0)), answer(2));
+        assert_eq!(reset(Flags::SYN), answer(3));
+        assert_eq!(reset(Flags::FIN), answer(3));
+        assert_eq!(reset(Flags::RST), None);
+        assert_eq!(reset(Flags::RST | Flags::ACK), None);
     }
 
     #[test]

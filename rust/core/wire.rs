@@ -28,8 +28,8 @@
 //! +---------------------------------------------------------------+
 //! ```
 //!
-//! The octet behind the family is NOTIFYDROP's and FORGET's reason, and CREATE's [`Haste`]. CREATED and LATE go on
-//! with the boot epoch of the server (64 bits, not 0) and its clock (32 bits). CREATE goes on:
+//! The octet behind the family is NOTIFYDROP's, NOTIFYCLS's and FORGET's reason, and CREATE's [`Haste`]. CREATED and LATE go
+//! on with the boot epoch of the server (64 bits, not 0) and its clock (32 bits). CREATE goes on:
 //!
 //! ```text
 //! +---------------------------------------------------------------+
@@ -330,7 +330,11 @@ pub enum Body {
         clock_ms: u32,
     },
     /// Server to switch: the connection is gone.
-    NotifyClose,
+    NotifyClose {
+        /// Whether the server's module goes, too: nothing that the client sends can reach this machine's stack
+        /// any more.
+        leaves: bool,
+    },
     /// Server to switch: refused.
     NotifyDrop(DropReason),
     /// Switch to server: NOTIFYCLS has arrived.
@@ -361,7 +365,7 @@ impl Body {
         match self {
             Self::Create { .. } => 1,
             Self::Created { .. } => 2,
-            Self::NotifyClose => 3,
+            Self::NotifyClose { .. } => 3,
             Self::NotifyDrop(_) => 4,
             Self::CloseAck => 5,
             Self::Forget { .. } => 6,
@@ -474,7 +478,7 @@ impl Message {
             .ok_or(EncodeError::Length)?;
         let reason = match self.body {
             Body::NotifyDrop(reason) => reason as u8,
-            Body::Forget { reset } => u8::from(reset),
+            Body::Forget { reset: yes } | Body::NotifyClose { leaves: yes } => u8::from(yes),
             Body::Create { haste, .. } => haste.bits(),
             _ => 0,
         };
@@ -570,15 +574,13 @@ impl Message {
                 boot: r.u64()?,
                 clock_ms: r.u32()?,
             },
-            3 => Body::NotifyClose,
+            3 => Body::NotifyClose {
+                leaves: yes_or_no(reason)?,
+            },
             4 => Body::NotifyDrop(DropReason::from_wire(reason).ok_or(DecodeError::Reason)?),
             5 => Body::CloseAck,
             6 => Body::Forget {
-                reset: match reason {
-                    0 => false,
-                    1 => true,
-                    _ => return Err(DecodeError::Reason),
-                },
+                reset: yes_or_no(reason)?,
             },
             7 => Body::Forgotten,
             8 => Body::Confirm,
@@ -599,7 +601,10 @@ impl Message {
         }
         let has_reason = matches!(
             body,
-            Body::NotifyDrop(_) | Body::Forget { .. } | Body::Create { .. }
+            Body::NotifyDrop(_)
+                | Body::NotifyClose { .. }
+                | Body::Forget { .. }
+                | Body::Create { .. }
         );
         if reason != 0 && !has_reason {
             return Err(DecodeError::Reason);
@@ -629,6 +634,16 @@ impl Message {
             _ => {}
         }
         Ok((message, fixed_len))
+    }
+}
+
+/// A reason that is one of two.
+#[inline]
+const fn yes_or_no(reason: u8) -> Result<bool, DecodeError> {
+    match reason {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Reason),
     }
 }
 

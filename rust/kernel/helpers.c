@@ -309,9 +309,15 @@ struct dst_entry *thop_route_output(struct net *net, __be32 daddr)
 	return IS_ERR(rt) ? NULL : &rt->dst;
 }
 
-struct dst_entry *thop_route_between(struct net *net, u8 protocol, __be32 *saddr, __be32 daddr)
+struct dst_entry *thop_route_between(struct net *net, u8 protocol, bool any_source,
+				     __be32 *saddr, __be32 daddr)
 {
-	struct flowi4 fl4 = { .daddr = daddr, .saddr = *saddr, .flowi4_proto = protocol };
+	struct flowi4 fl4 = {
+		.daddr = daddr,
+		.saddr = *saddr,
+		.flowi4_proto = protocol,
+		.flowi4_flags = any_source ? FLOWI_FLAG_ANYSRC : 0,
+	};
 	struct rtable *rt = ip_route_output_key(net, &fl4);
 
 	if (IS_ERR(rt))

@@ -106,7 +106,8 @@ u32 thop_tcp_skb_seq(const struct sk_buff *skb);
 /* Routes and sending. */
 struct dst_entry *thop_route_output(struct net *net, __be32 daddr);
 /* For a protocol; an unspecified *saddr becomes the route's choice. */
-struct dst_entry *thop_route_between(struct net *net, u8 protocol, __be32 *saddr, __be32 daddr);
+struct dst_entry *thop_route_between(struct net *net, u8 protocol, bool any_source,
+				     __be32 *saddr, __be32 daddr);
 void thop_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst);
 unsigned int thop_dst_mtu(const struct dst_entry *dst);
 int thop_dst_cache_init(struct dst_cache *cache);

@@ -2,10 +2,13 @@
 
 //! TCP segments in hooks.
 
-use thop_core::packet::{
-    parse_ipv4,
-    NotSegment,
-    Segment, //
+use thop_core::{
+    addr::FlowKey,
+    packet::{
+        parse_ipv4,
+        NotSegment,
+        Segment, //
+    },
 };
 
 use crate::{
@@ -44,9 +47,8 @@ pub fn read(mut packet: Packet<'_>) -> Result<(Packet<'_>, Segment), Verdict> {
     }
 }
 
-/// Whether this machine's stack has a socket of a segment's connection, of whatever kind, but those that listen.
-pub fn has_socket(packet: &mut Packet<'_>, segment: &Segment) -> bool {
-    let key = &segment.key;
+/// Whether this machine's stack has a socket of a connection, of whatever kind, but those that listen.
+pub fn has_socket(packet: &mut Packet<'_>, key: &FlowKey) -> bool {
     let (Some(client), Some(service)) = (ipv4(key.client.ip), ipv4(key.service.ip)) else {
         return false;
     };

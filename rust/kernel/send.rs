@@ -15,6 +15,12 @@ use kernel::{
     prelude::*,
     sync::rcu, //
 };
+use thop_core::packet::{
+    Ipv4Tcp,
+    IPV4_HEADER,
+    MAX_WRITTEN,
+    TCP, //
+};
 
 use crate::{
     bindings,
@@ -23,6 +29,7 @@ use crate::{
         Namespace,
         Softirq, //
     },
+    messages::ipv4,
     skb::SkBuff, //
 };
 
@@ -209,10 +216,27 @@ impl Path {
         from: Ipv4Addr,
         to: Ipv4Addr,
     ) -> Result<Self> {
+        Self::find(namespace, protocol, false, from, to)
+    }
+
+    /// `any_source`: even if `from` is no address of this machine's.
+    fn find(
+        namespace: Namespace,
+        protocol: u8,
+        any_source: bool,
+        from: Ipv4Addr,
+        to: Ipv4Addr,
+    ) -> Result<Self> {
         let mut source = be32(from);
         // SAFETY: By its invariant `namespace` is alive; the address is ours.
         let dst = unsafe {
-            bindings::thop_route_between(namespace.as_ptr(), protocol, &mut source, be32(to))
+            bindings::thop_route_between(
+                namespace.as_ptr(),
+                protocol,
+                any_source,
+                &mut source,
+                be32(to),
+            )
         };
         Ok(Self {
             namespace,
@@ -262,6 +286,19 @@ pub fn datagram(
     to: Ipv4Addr,
 ) -> Result {
     Path::lookup(namespace, protocol, from, to)?.send(payload)
+}
+
+/// Sends a TCP segment without payload, its checksum complete. It may come from an address of another machine: a
+/// service's is the switch's.
+pub fn bare_segment(namespace: Namespace, segment: &Ipv4Tcp) -> Result {
+    let (Some(from), Some(to)) = (ipv4(segment.source.ip), ipv4(segment.destination.ip)) else {
+        return Err(EINVAL);
+    };
+    let mut octets = [0u8; MAX_WRITTEN];
+    let len = segment.write(&mut octets).ok_or(EINVAL)?;
+    // The IP header is made anew, as for every datagram.
+    let packet = SkBuff::new(octets.get(IPV4_HEADER..len).ok_or(EINVAL)?, 0)?;
+    Path::find(namespace, TCP, true, from, to)?.send(packet)
 }
 
 /// Tells the sender of a received packet that it must send smaller ones (RFC 792, code 4).

@@ -39,6 +39,8 @@ thop_kernel::counted_events! {
     Segments = "segments",
     /// A segment for a known connection could not be passed on.
     SegmentsLost = "segments_lost",
+    /// A segment of a client was answered with a reset, as nothing was left of its connection.
+    Resets = "resets",
     /// An EPOCH came: a peer did not believe a message, as it has begun a new epoch since.
     Epochs = "epochs",
     /// A message was not for this side, or from the wrong address.

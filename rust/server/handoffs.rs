@@ -8,6 +8,7 @@ use thop_core::{
     addr::FlowKey,
     hash::Hasher,
     wire::{
+        Body,
         Handoff,
         Haste,
         Message,
@@ -62,6 +63,18 @@ impl Phase {
     };
 }
 
+/// How a connection has ended whose socket is gone.
+pub(crate) enum End {
+    /// The client has been told, or may be.
+    Told {
+        /// NOTIFYCLS, and whom it is for.
+        notice: Message,
+        switch: Ipv4Addr,
+    },
+    /// Nothing may be said to the client: another server may have the connection.
+    Silent,
+}
+
 /// An element of the table.
 pub(crate) struct Handed {
     pub(crate) handoff: Handoff,
@@ -92,7 +105,7 @@ impl Handed {
     }
 
     /// A message about this handoff.
-    pub(crate) fn message(&self, body: thop_core::wire::Body) -> Message {
+    pub(crate) fn message(&self, body: Body) -> Message {
         Message {
             handoff: self.handoff,
             parties: self.parties,
@@ -118,6 +131,35 @@ impl Handed {
             Phase::Alive { confirmed, .. } => !confirmed && now_ms >= self.lease_ms,
             Phase::Gone { taken_back, .. } => taken_back,
             Phase::Adopting => false,
+        }
+    }
+
+    /// What to do with the client's segments that find nothing, if the socket is gone.
+    pub(crate) fn end(&self) -> Option<End> {
+        let Phase::Gone { taken_back, .. } = self.phase else {
+            return None;
+        };
+        Some(if taken_back {
+            End::Silent
+        } else {
+            End::Told {
+                notice: self.message(Body::NotifyClose { leaves: false }),
+                switch: self.switch,
+            }
+        })
+    }
+
+    /// Whether the client may still say something that is for this machine.
+    pub(crate) fn may_be_missed(&self) -> bool {
+        match self.phase {
+            Phase::Gone {
+                taken_back: true, ..
+            } => false,
+            // Both sides have closed, and the switch knows.
+            Phase::Gone {
+                acknowledged: true, ..
+            } => !self.closed,
+            Phase::Gone { .. } | Phase::Adopting | Phase::Alive { .. } => true,
         }
     }
 

@@ -95,6 +95,7 @@ use thop_kernel::{
     new_spin_lock_bh,
     random,
     segment,
+    send,
     statistics::Statistics,
     sync::SpinLockBh,
     table::{
@@ -108,6 +109,7 @@ use thop_kernel::{
 use crate::{
     counters::Counter,
     handoffs::{
+        End,
         Handed,
         Phase, //
     },
@@ -132,6 +134,9 @@ const NOTICE_MS: u64 = 200;
 const NOTICES: u8 = 8;
 /// How often the table is searched for what has expired.
 const SWEEP_MS: u32 = 1_000;
+
+/// NOTIFYCLS, as long as the module stays.
+const GONE: Body = Body::NotifyClose { leaves: false };
 
 /// What the module was loaded with.
 pub(crate) struct Parameters {
@@ -298,7 +303,7 @@ impl Server {
                     Phase::Gone {
                         taken_back: true, ..
                     } => {}
-                    Phase::Gone { .. } => self.reply(received, Body::NotifyClose),
+                    Phase::Gone { .. } => self.reply(received, GONE),
                 }
                 return packet.drop();
             }
@@ -403,7 +408,7 @@ impl Server {
             }
         } else {
             self.count(Counter::AdoptedGone);
-            self.reply(received, Body::NotifyClose);
+            self.reply(received, GONE);
             self.look_in(*key, NOTICE_MS);
         }
     }
@@ -447,7 +452,7 @@ impl Server {
             // A bundle has no CREATE, and the channel does not give what is for the other side.
             Body::Create { .. }
             | Body::Created { .. }
-            | Body::NotifyClose
+            | Body::NotifyClose { .. }
             | Body::NotifyDrop(_)
             | Body::Forgotten
             | Body::Late { .. } => {}
@@ -537,18 +542,30 @@ impl Server {
     /// Passes a client's segment to its socket: the address of the service is put back, and the
     /// packet is routed to this machine although the address is not configured here.
     fn on_segment(&self, mut packet: Packet<'_>, segment: &Segment) -> Verdict {
-        let service = self.handoffs.with(&segment.key, |handed| {
+        let found = self.handoffs.with(&segment.key, |handed| {
             handed.seen_ms = now_ms();
             handed.closed |=
                 segment.flags.contains(Flags::FIN) || segment.flags.contains(Flags::RST);
             if let Phase::Alive { confirmed, .. } = &mut handed.phase {
                 *confirmed = true;
             }
-            handed.parties.service
+            (handed.parties.service, handed.end())
         });
-        let Some(service) = service else {
+        let Some((service, end)) = found else {
             return packet.accept();
         };
+        if let Some(end) = end {
+            let segment = Segment {
+                key: FlowKey {
+                    client: segment.key.client,
+                    service,
+                },
+                ..*segment
+            };
+            if !segment::has_socket(&mut packet, &segment.key) {
+                return self.on_stray(packet, &segment, end);
+            }
+        }
         let addresses = (
             ipv4(segment.key.client.ip),
             ipv4(segment.key.service.ip),
@@ -582,6 +599,29 @@ impl Server {
         packet.destination_rewritten(local, virtual_ip);
         self.count(Counter::Segments);
         packet.accept()
+    }
+
+    /// A segment of a connection of which nothing is left here, not even a TIME-WAIT; its service's address is in its key.
+    ///
+    /// The stack would know nothing of it either, but cannot say so: it has no route from an address that is not this
+    /// machine's. So a client that a reset has not reached, or that has not believed it (RFC 5961, section 3), would never
+    /// hear of the end. And of a SYN a listener might make a connection that nobody has dispatched.
+    fn on_stray(&self, packet: Packet<'_>, segment: &Segment, end: End) -> Verdict {
+        let End::Told { notice, switch } = end else {
+            // It may be another's by now.
+            self.count(Counter::SegmentsLost);
+            return packet.drop();
+        };
+        if segment.flags.contains(Flags::SYN) && !segment.flags.contains(Flags::RST) {
+            // The switch does not know yet that the connection is gone. When it does, it takes the SYN that is repeated.
+            self.count(Counter::CloseNotices);
+            let from = address_of(&notice);
+            self.sent(self.channel.send(&notice, from, switch));
+        } else if let Some(reset) = segment.reset() {
+            self.count(Counter::Resets);
+            self.sent(send::bare_segment(self.namespace, &reset));
+        }
+        packet.drop()
     }
 
     /// Stops what a server says on a connection that may be another's by now.
@@ -669,11 +709,7 @@ impl Server {
                 Act::GiveUp
             } else {
                 handed.notices += 1;
-                Act::Notice(
-                    handed.message(Body::NotifyClose),
-                    handed.switch,
-                    handed.notices,
-                )
+                Act::Notice(handed.message(GONE), handed.switch, handed.notices)
             }),
             _ => None,
         });
@@ -739,7 +775,7 @@ impl Adopter for Server {
                     }
                     Some(handed.haste.contains(Haste::GONE).then(|| {
                         handed.notices = 1;
-                        (handed.message(Body::NotifyClose), handed.switch)
+                        (handed.message(GONE), handed.switch)
                     }))
                 }
             }
@@ -930,28 +966,20 @@ impl Instance for Server {
     fn stop(&self) {
         // What was to end since `retire()`.
         self.end_sockets();
-        // Without this module the clients' segments would not reach these sockets any more.
-        self.sockets.release_all(|socket| socket.abort());
-        // The switches shall not wait for what cannot come.
+        // The switches come first: a client whose reset is lost, or not believed, is answered by its switch when it
+        // speaks next. Nobody here could.
         let mut outbox = Outbox::new(&self.channel);
         self.handoffs.sweep_all(
             |_| true,
             |handed| {
-                if !matches!(
-                    handed.phase,
-                    Phase::Gone {
-                        acknowledged: true,
-                        ..
-                    }
-                ) {
-                    self.tell(
-                        &handed.message(Body::NotifyClose),
-                        handed.switch,
-                        &mut outbox,
-                    );
+                if handed.may_be_missed() {
+                    let message = handed.message(Body::NotifyClose { leaves: true });
+                    self.tell(&message, handed.switch, &mut outbox);
                 }
             },
         );
         self.sent(outbox.send());
+        // Without this module the clients' segments would not reach these sockets any more.
+        self.sockets.release_all(|socket| socket.abort());
     }
 }

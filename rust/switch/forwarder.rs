@@ -263,7 +263,7 @@ impl Switch {
             _ => bare && (packet.skb().acks_cookie(0) || packet.skb().acks_cookie(1)),
         };
         // A cookie says by how much the numbers of both sides differ. If there is a socket it knows them.
-        if early && !segment::has_socket(packet, segment) {
+        if early && !segment::has_socket(packet, &segment.key) {
             Place::Early
         } else {
             Place::Other

@@ -45,10 +45,7 @@ use thop_core::{
     packet::{
         Flags,
         Ipv4Tcp,
-        TcpChecksum,
-        IPV4_HEADER,
-        MAX_WRITTEN,
-        TCP, //
+        TcpChecksum, //
     },
     wire::{
         Body,
@@ -305,13 +302,13 @@ impl Switch {
     ///
     /// Its time stamp is as late as any that the server can have sent: an old acknowledgement with an
     /// older one is dropped without an answer (RFC 7323, section 5.3, as Linux has it since 6.14).
-    fn probe(&self, pending: &Pending, key: &FlowKey, now: u64) -> Result<SkBuff> {
+    fn probe(&self, pending: &Pending, key: &FlowKey, now: u64) -> Ipv4Tcp {
         let state = &pending.state;
         let ts_now = state
             .ts_last
             .wrapping_add(now.saturating_sub(pending.taken_ms) as u32);
         let fin = u32::from(state.options.contains(TcpOptions::FIN));
-        let segment = Ipv4Tcp {
+        Ipv4Tcp {
             source: key.service,
             destination: key.client,
             seq: state.isn_switch,
@@ -328,10 +325,7 @@ impl Switch {
                 .then_some((ts_now, state.ts_recent)),
             payload_len: 0,
             checksum: TcpChecksum::Complete(Sum::new()),
-        };
-        let mut octets = [0u8; MAX_WRITTEN];
-        let len = segment.write(&mut octets).ok_or(EINVAL)?;
-        SkBuff::new(octets.get(IPV4_HEADER..len).ok_or(EINVAL)?, 0)
+        }
     }
 
     // --- how a handoff goes on ------------------------------------------------------------------
@@ -592,7 +586,7 @@ impl Switch {
                 self.on_created(received, boot, clock_ms, answers);
             }
             Body::Late { boot, clock_ms } => self.on_late(received, boot, clock_ms),
-            Body::NotifyClose => self.on_notify_close(received, answers),
+            Body::NotifyClose { leaves } => self.on_notify_close(received, leaves, answers),
             Body::NotifyDrop(reason) => {
                 self.statistics.refused(reason);
                 self.on_notify_drop(received, reason);
@@ -696,14 +690,20 @@ impl Switch {
         }
     }
 
-    fn on_notify_close(&self, received: &Received, answers: &mut Outbox<'_>) {
+    /// `leaves`: the server's module goes.
+    fn on_notify_close(&self, received: &Received, leaves: bool, answers: &mut Outbox<'_>) {
         let message = &received.message;
         self.count(Counter::CloseNotices);
         if message.handoff.epoch == self.epoch {
             let completed = self.table.with(&message.parties.key(), |connection| {
                 connection.is_about(message).then(|| {
                     connection.flow.gone();
-                    (connection.uncount(), connection.complete())
+                    let first = connection.uncount();
+                    let completed = connection.complete();
+                    if leaves {
+                        self.lose(connection);
+                    }
+                    (first, completed)
                 })
             });
             if let Some((first, completed)) = completed.flatten() {
@@ -777,7 +777,7 @@ impl Switch {
         enum Act {
             Repeat(SkBuff, Arc<Server>),
             GiveUp(Arc<Server>),
-            Probe(SkBuff),
+            Probe(Ipv4Tcp),
             Lost,
         }
 
@@ -804,8 +804,8 @@ impl Switch {
                 }
                 Stage::Client(probes) if probes < PROBES => {
                     pending.stage = Stage::Client(probes + 1);
-                    let packet = self.probe(pending, key, now).ok();
-                    Some((packet.map(Act::Probe), PROBE_MS))
+                    let probe = self.probe(pending, key, now);
+                    Some((Some(Act::Probe(probe)), PROBE_MS))
                 }
                 Stage::Client(_) => Some((Some(Act::Lost), 0)),
             }
@@ -820,11 +820,10 @@ impl Switch {
                 self.count(Counter::Unanswered);
                 server.shun(now);
             }
-            Some(Act::Probe(packet)) => {
+            Some(Act::Probe(probe)) => {
                 self.count(Counter::Probes);
-                if let (Some(from), Some(to)) = (ipv4(key.service.ip), ipv4(key.client.ip)) {
-                    let _ = send::datagram(self.namespace, packet, TCP, from, to);
-                }
+                // There is another soon.
+                let _ = send::bare_segment(self.namespace, &probe);
             }
             Some(Act::Lost) => return self.abandon(key, id),
         }

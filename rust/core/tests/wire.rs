@@ -69,7 +69,7 @@ fn body(request_len: usize) -> impl Strategy<Value = Body> {
             request_len: request_len as u32,
         }),
         1 => (1u64.., any::<u32>()).prop_map(|(boot, clock_ms)| Body::Created { boot, clock_ms }),
-        1 => Just(Body::NotifyClose),
+        1 => any::<bool>().prop_map(|leaves| Body::NotifyClose { leaves }),
         2 => prop::sample::select(&DropReason::ALL[..]).prop_map(Body::NotifyDrop),
         1 => Just(Body::CloseAck),
         1 => any::<bool>().prop_map(|reset| Body::Forget { reset }),

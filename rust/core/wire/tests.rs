@@ -96,7 +96,10 @@ fn every_octet_of_a_bundle_has_its_place() {
     let mut bundle = Bundle::<StdHeap>::default();
     assert!(bundle.is_empty());
     assert_eq!(bundle.finish(), []);
-    let (first, second) = (message(Body::NotifyClose), message(Body::Confirm));
+    let (first, second) = (
+        message(Body::NotifyClose { leaves: false }),
+        message(Body::Confirm),
+    );
     bundle.push(&first).unwrap();
     bundle.push(&second).unwrap();
     let octets = bundle.finish().to_vec();

@@ -368,7 +368,7 @@ fn judge<'a, D: Dispatcher>(
         let agreed = Agreed::of(net, skb, segment.options(packet.skb().linear())?)?;
         let (client, service) = (be32(client), be32(service));
         let (from, to) = (segment.key.client.port, segment.key.service.port);
-        if has_socket(packet, segment) {
+        if has_socket(packet, &segment.key) {
             return None;
         }
         let sk = bindings::thop_find_listener(net, skb, client, from, service, to);
