@@ -12,12 +12,10 @@
 //! A processor that waits in a loop of `pause` instructions has nothing to do. What it executes from one `pause` to
 //! the next, if that is not more than such a loop is long, does not count.
 //!
-//! What belongs to which processor is known only if QEMU runs each in a thread of its own (`thread=multi`): with one thread for
-//! all, as `-icount` wants it, QEMU takes the processor that a block was translated for, for the one that executes it.
-//!
 //! A block of code counts as whole when it is entered. One that a fault leaves early is counted too high by
 //! some instructions.
 
+mod processor;
 mod qemu;
 
 use std::{
@@ -84,6 +82,9 @@ struct Output {
 impl Output {
     fn mark(&mut self) -> io::Result<()> {
         self.marks += 1;
+        if !processor::all_known(self.processors) {
+            return Err(io::Error::other("a processor has not shown itself"));
+        }
         let counts: Vec<_> = EXECUTED
             .iter()
             .take(self.processors)

@@ -4,6 +4,7 @@
 //!
 //! The crates that wrap it want a newer compiler than a Debian 13 has.
 
+use crate::processor;
 use std::{
     ffi::{c_char, c_int, c_uint, c_void, CStr},
     marker::PhantomData,
@@ -14,6 +15,8 @@ use std::{
 type Id = u64;
 /// `qemu_plugin_vcpu_udata_cb_t`.
 type Executed = unsafe extern "C" fn(cpu: c_uint, data: *mut c_void);
+/// What is called when something is executed, with the processor's number.
+type Action = Box<dyn Fn(usize) + Sync>;
 /// `QEMU_PLUGIN_CB_NO_REGS` of `enum qemu_plugin_cb_flags`.
 const NO_REGISTERS: c_int = 0;
 
@@ -80,17 +83,22 @@ impl Block<'_> {
     }
 
     /// Has `f` called, with the processor's number, whenever the block is entered.
-    pub fn on_entry<F: Fn(usize) + Sync + 'static>(&self, f: F) {
-        let data = Box::into_raw(Box::new(f));
-        // SAFETY: As above; `data` is what `executed::<F>` wants, for ever: QEMU does not tell when it
+    pub fn on_entry(&self, f: impl Fn(usize) + Sync + 'static) {
+        let data = Box::into_raw(Box::<Action>::new(Box::new(f)));
+        // SAFETY: As above; `data` is what `executed()` wants, for ever: QEMU does not tell when it
         // drops the block.
         unsafe {
-            qemu_plugin_register_vcpu_tb_exec_cb(self.0, executed::<F>, NO_REGISTERS, data.cast())
+            qemu_plugin_register_vcpu_tb_exec_cb(
+                self.0,
+                instructions_executed,
+                NO_REGISTERS,
+                data.cast(),
+            )
         }
     }
 
     /// Has `f` called whenever an instruction of these octets is executed in it.
-    pub fn on_instruction<F: Fn(usize) + Sync + Copy + 'static>(&self, octets: &[u8], f: F) {
+    pub fn on_instruction(&self, octets: &[u8], f: impl Fn(usize) + Sync + Copy + 'static) {
         for index in 0..self.instructions() {
             // SAFETY: As above, and the index is below the number of instructions.
             let instruction = unsafe { qemu_plugin_tb_get_insn(self.0, index) };
@@ -101,12 +109,12 @@ impl Block<'_> {
                 qemu_plugin_insn_data(instruction, found.as_mut_ptr().cast(), len).min(len)
             };
             if found.get(..len) == Some(octets) {
-                let data = Box::into_raw(Box::new(f));
+                let data = Box::into_raw(Box::<Action>::new(Box::new(f)));
                 // SAFETY: As in `on_entry()`.
                 unsafe {
                     qemu_plugin_register_vcpu_insn_exec_cb(
                         instruction,
-                        executed::<F>,
+                        instructions_executed,
                         NO_REGISTERS,
                         data.cast(),
                     )
@@ -116,12 +124,34 @@ impl Block<'_> {
     }
 }
 
+// What QEMU calls from the code that it generates, which keeps the address of the processor's state in %rbp
+// (`TCG_AREG0` in QEMU's tcg/x86_64/tcg-target.h).
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(
+    ".globl instructions_executed",
+    ".hidden instructions_executed",
+    "instructions_executed:",
+    "mov rdx, rbp",
+    "jmp {executed}",
+    executed = sym executed,
+);
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("in which register does TCG keep the processor's state on this host?");
+
+extern "C" {
+    fn instructions_executed(cpu: c_uint, data: *mut c_void);
+}
+
+/// Called by `instructions_executed()`, which adds `state`.
+///
 /// # Safety
 ///
-/// `data` points to an `F` that is never freed.
-unsafe extern "C" fn executed<F: Fn(usize)>(cpu: c_uint, data: *mut c_void) {
-    // SAFETY: By the function's requirements.
-    unsafe { (*data.cast::<F>())(cpu as usize) }
+/// `data` points to an [`Action`] that is never freed.
+unsafe extern "C" fn executed(cpu: c_uint, data: *mut c_void, state: usize) {
+    if let Some(cpu) = processor::which(cpu as usize, state) {
+        // SAFETY: By the function's requirements.
+        unsafe { (*data.cast::<Action>())(cpu) }
+    }
 }
 
 static TRANSLATE: OnceLock<fn(&Block<'_>)> = OnceLock::new();
