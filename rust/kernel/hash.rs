@@ -2,7 +2,7 @@
 
 //! The module parameter `hash`, which both modules have: `xor` or `siphash`.
 //!
-//! A parameter that is a word is none of those that `module!` knows, so it is C's (`helpers.c`).
+//! A parameter that is a word is none of those that `module!` knows, so it is C's (`helpers/hash.c`).
 
 use crate::bindings;
 

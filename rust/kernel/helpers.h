@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * C functions for what Rust cannot call: inline functions, macros, and fields that are bit-fields
- * or lie behind accessors. Each is one kernel idiom; decisions are made in Rust.
+ * or lie behind accessors. Each is one kernel idiom; decisions are made in Rust. They stand in helpers/,
+ * in a file for each section here.
  */
 #ifndef THOP_HELPERS_H
 #define THOP_HELPERS_H
@@ -74,6 +75,7 @@ bool thop_delayed_work_in(struct delayed_work *work, unsigned long delay);
 /* Network namespaces. */
 void *thop_net_generic(const struct net *net, unsigned int id);
 bool thop_net_admin(const struct file *file, struct net *net);
+struct net *thop_sock_net(const struct sock *sk);
 
 /* Proc files. */
 struct proc_dir_entry *thop_proc_net_mkdir(struct net *net, const char *name);
@@ -195,7 +197,6 @@ void thop_skb_pull_ip(struct sk_buff *skb);
 void thop_skb_push_ip(struct sk_buff *skb);
 void thop_skb_get(struct sk_buff *skb);
 struct sk_buff *thop_skb_share_check(struct sk_buff *skb);
-struct net *thop_sk_net(const struct sock *sk);
 bool thop_skb_receive_again(struct net *net, struct sk_buff *skb);
 
 /* Sockets at the server. */
@@ -236,7 +237,6 @@ u64 thop_tcp_listen_drops(struct net *net);
 thop_destruct_t thop_sk_destruct_swap(struct sock *sk, thop_destruct_t destruct);
 thop_destruct_t thop_sk_destruct(const struct sock *sk);
 bool thop_sock_hold_live(struct sock *sk);
-struct net *thop_sock_net(const struct sock *sk);
 void thop_sk_disconnect_silently(struct sock *sk);
 bool thop_sk_is_orphan(const struct sock *sk);
 

@@ -171,7 +171,7 @@ unsafe extern "C" fn conn_request<D: Dispatcher>(
         };
         if !suits_cookie(options)
             || bindings::thop_syn_has_isn(skb)
-            || !bindings::thop_syncookies_on(bindings::thop_sk_net(sk))
+            || !bindings::thop_syncookies_on(bindings::thop_sock_net(sk))
             || core.closing.load(Acquire)
         {
             return theirs(sk, skb);
@@ -204,7 +204,7 @@ unsafe extern "C" fn syn_recv_sock<D: Dispatcher>(
         // SAFETY: By the function's requirements the stack has verified the segment, and made the request socket of its cookie.
         let first = unsafe { First::of_stack(skb, req) };
         // SAFETY: As above; the socket's namespace is alive.
-        if let Some(ours) = unsafe { Agreed::of(bindings::thop_sk_net(sk), skb, first.options()) } {
+        if let Some(ours) = unsafe { Agreed::of(bindings::thop_sock_net(sk), skb, first.options()) } {
             core.operations.hear(&first.snapshot, &ours);
         }
         if first.is_a_request() && first.offer_to(&core.dispatcher) {

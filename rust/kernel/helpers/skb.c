@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Packets. */
+
+bool thop_skb_may_pull(struct sk_buff *skb, unsigned int len)
+{
+	return pskb_may_pull(skb, len);
+}
+
+bool thop_skb_is_partial(const struct sk_buff *skb)
+{
+	return skb->ip_summed == CHECKSUM_PARTIAL;
+}
+
+void thop_skb_set_unnecessary(struct sk_buff *skb)
+{
+	skb->ip_summed = CHECKSUM_UNNECESSARY;
+	skb->csum_level = 0;
+}
+
+void thop_skb_fix_complete(struct sk_buff *skb, __be32 from, __be32 to)
+{
+	if (skb->ip_summed == CHECKSUM_COMPLETE)
+		skb->csum = ~csum_add(csum_sub(~skb->csum, (__force __wsum)from),
+				      (__force __wsum)to);
+}
+
+bool thop_skb_exceeds_mtu(const struct sk_buff *skb, unsigned int mtu)
+{
+	if (!(ip_hdr(skb)->frag_off & htons(IP_DF)) || skb->ignore_df)
+		return false;
+	return skb_is_gso(skb) ? !skb_gso_validate_network_len(skb, mtu) : skb->len > mtu;
+}
+
+void thop_skb_detach(struct sk_buff *skb)
+{
+	skb_orphan(skb);
+	skb_dst_drop(skb);
+	nf_reset_ct(skb);
+	skb_clear_tstamp(skb);
+	skb_forward_csum(skb);
+}
+
+struct net_device *thop_skb_dev(const struct sk_buff *skb)
+{
+	return skb->dev;
+}
+
+void thop_skb_set_dev(struct sk_buff *skb, struct net_device *dev)
+{
+	skb->dev = dev;
+}
+
+void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int room)
+{
+	if (skb_ensure_writable(skb, drop))
+		return NULL;
+	__skb_pull(skb, drop);
+	__skb_push(skb, room);
+	skb_reset_network_header(skb);
+	skb_set_transport_header(skb, sizeof(struct iphdr));
+	memset(&IPCB(skb)->opt, 0, sizeof(IPCB(skb)->opt));
+	/* What was tracked is the datagram; the segment in it is not yet. */
+	nf_reset_ct(skb);
+	return skb->data;
+}
+
+struct sk_buff *thop_skb_alloc(unsigned int linear, unsigned int paged)
+{
+	const unsigned int room = LL_MAX_HEADER + sizeof(struct iphdr) + THOP_SEAL_LEN;
+	struct sk_buff *skb;
+	int err;
+
+	skb = alloc_skb_with_frags(room + linear, paged, PAGE_ALLOC_COSTLY_ORDER, &err,
+				   GFP_ATOMIC | __GFP_NOWARN);
+	if (!skb)
+		return NULL;
+	skb_reserve(skb, room);
+	skb_put(skb, linear);
+	skb->data_len = paged;
+	skb->len += paged;
+	return skb;
+}
+
+unsigned int thop_skb_headroom(const struct sk_buff *skb)
+{
+	return skb_headroom(skb);
+}
+
+void *thop_skb_push(struct sk_buff *skb, unsigned int len)
+{
+	return skb_push(skb, len);
+}
+
+struct sk_buff *thop_skb_copy_head(struct sk_buff *skb)
+{
+	return pskb_copy(skb, GFP_ATOMIC | __GFP_NOWARN);
+}
+
+void thop_skb_copy_hash(struct sk_buff *to, const struct sk_buff *from)
+{
+	skb_copy_hash(to, from);
+}
+
+void thop_skb_free(struct sk_buff *skb)
+{
+	kfree_skb(skb);
+}
+
+void thop_skb_consume(struct sk_buff *skb)
+{
+	consume_skb(skb);
+}
+
+u32 thop_tcp_skb_seq(const struct sk_buff *skb)
+{
+	return TCP_SKB_CB(skb)->seq;
+}
