@@ -204,7 +204,8 @@ unsafe extern "C" fn syn_recv_sock<D: Dispatcher>(
         // SAFETY: By the function's requirements the stack has verified the segment, and made the request socket of its cookie.
         let first = unsafe { First::of_stack(skb, req) };
         // SAFETY: As above; the socket's namespace is alive.
-        if let Some(ours) = unsafe { Agreed::of(bindings::thop_sock_net(sk), skb, first.options()) } {
+        if let Some(ours) = unsafe { Agreed::of(bindings::thop_sock_net(sk), skb, first.options()) }
+        {
             core.operations.hear(&first.snapshot, &ours);
         }
         if first.is_a_request() && first.offer_to(&core.dispatcher) {
