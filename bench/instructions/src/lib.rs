@@ -58,6 +58,8 @@ impl Counter {
 
 /// What a processor has executed, as far as it counts.
 static EXECUTED: [Counter; PROCESSORS] = [const { Counter::new() }; PROCESSORS];
+/// The same of a machine's only processor, if there is no profile: quicker.
+static ALONE: OnceLock<qemu::Sum> = OnceLock::new();
 /// How much that was at its last `pause`.
 static PAUSED: [Counter; PROCESSORS] = [const { Counter::new() }; PROCESSORS];
 static OUTPUT: OnceLock<Mutex<Output>> = OnceLock::new();
@@ -85,10 +87,8 @@ impl Output {
         if !processor::all_known(self.processors) {
             return Err(io::Error::other("a processor has not shown itself"));
         }
-        let counts: Vec<_> = EXECUTED
-            .iter()
-            .take(self.processors)
-            .map(|counter| counter.get().to_string())
+        let counts: Vec<_> = (0..self.processors)
+            .map(|cpu| executed(cpu).to_string())
             .collect();
         writeln!(self.file, "{}", counts.join(" "))?;
         let Some(blocks) = &self.profile else {
@@ -129,6 +129,9 @@ fn install(arguments: &[String], processors: usize) -> Result<(), String> {
     if processors > PROCESSORS {
         return Err(format!("more than {PROCESSORS} processors"));
     }
+    if processors == 1 && !profile {
+        ALONE.get_or_init(qemu::Sum::new);
+    }
     let output = Output {
         file: File::create(&path).map_err(|e| format!("{path}: {e}"))?,
         path,
@@ -146,27 +149,30 @@ fn with_output<R>(f: impl FnOnce(&mut Output) -> R) -> Option<R> {
     OUTPUT.get()?.lock().ok().map(|mut output| f(&mut output))
 }
 
+/// What a processor has executed, as far as it counts.
+fn executed(cpu: usize) -> u64 {
+    match ALONE.get() {
+        Some(sum) => sum.get(cpu),
+        None => EXECUTED[cpu].get(),
+    }
+}
+
 /// A processor executes `pause`.
 fn paused(cpu: usize) {
-    let (Some(executed), Some(paused)) = (EXECUTED.get(cpu), PAUSED.get(cpu)) else {
-        return;
-    };
-    let before = paused.get();
-    if executed.get() - before <= LOOP {
-        executed.0.store(before, Relaxed);
+    let (now, before) = (executed(cpu), PAUSED[cpu].get());
+    if now - before > LOOP {
+        PAUSED[cpu].0.store(now, Relaxed);
+    } else if let Some(sum) = ALONE.get() {
+        sum.set(cpu, before);
     } else {
-        paused.0.store(executed.get(), Relaxed);
+        EXECUTED[cpu].0.store(before, Relaxed);
     }
 }
 
 /// QEMU translates a block.
 fn translate(block: &qemu::Block<'_>) {
     let instructions = block.instructions() as u64;
-    let count = move |cpu: usize| {
-        if let Some(counter) = EXECUTED.get(cpu) {
-            counter.add(instructions);
-        }
-    };
+    let count = move |cpu: usize| EXECUTED[cpu].add(instructions);
     let address = block.address();
     let profiled = with_output(|output| {
         let processors = output.processors;
@@ -179,14 +185,13 @@ fn translate(block: &qemu::Block<'_>) {
         blocks.push(block.clone());
         Some(block)
     });
-    match profiled.flatten() {
-        Some(profiled) => block.on_entry(move |cpu| {
+    match (profiled.flatten(), ALONE.get()) {
+        (Some(profiled), _) => block.on_entry(move |cpu| {
             count(cpu);
-            if let Some(entered) = profiled.entered.get(cpu) {
-                entered.fetch_add(1, Relaxed);
-            }
+            profiled.entered[cpu].fetch_add(1, Relaxed);
         }),
-        None => block.on_entry(count),
+        (None, Some(sum)) => block.adds(sum, instructions),
+        (None, None) => block.on_entry(count),
     }
     block.on_instruction(&PAUSE, paused);
     block.on_instruction(&MARK, |_| {

@@ -20,11 +20,25 @@ type Action = Box<dyn Fn(usize) + Sync>;
 /// `QEMU_PLUGIN_CB_NO_REGS` of `enum qemu_plugin_cb_flags`.
 const NO_REGISTERS: c_int = 0;
 
-/// `struct qemu_plugin_tb` and `struct qemu_plugin_insn`, of which only QEMU knows the insides.
+/// `QEMU_PLUGIN_INLINE_ADD_U64` of `enum qemu_plugin_op`.
+const ADD: c_int = 0;
+
+/// `struct qemu_plugin_tb`, `struct qemu_plugin_insn` and `struct qemu_plugin_scoreboard`, of which only QEMU knows the
+/// insides.
 #[repr(C)]
 struct RawBlock([u8; 0]);
 #[repr(C)]
 struct RawInstruction([u8; 0]);
+#[repr(C)]
+struct RawScoreboard([u8; 0]);
+
+/// `qemu_plugin_u64`: a number for each processor.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawNumber {
+    scoreboard: *mut RawScoreboard,
+    offset: usize,
+}
 
 /// `qemu_info_t`, for a whole machine.
 #[repr(C)]
@@ -51,6 +65,15 @@ extern "C" {
         flags: c_int,
         data: *mut c_void,
     );
+    fn qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(
+        block: *mut RawBlock,
+        operation: c_int,
+        number: RawNumber,
+        operand: u64,
+    );
+    fn qemu_plugin_scoreboard_new(size: usize) -> *mut RawScoreboard;
+    fn qemu_plugin_u64_get(number: RawNumber, cpu: c_uint) -> u64;
+    fn qemu_plugin_u64_set(number: RawNumber, cpu: c_uint, value: u64);
     fn qemu_plugin_tb_n_insns(block: *const RawBlock) -> usize;
     fn qemu_plugin_tb_vaddr(block: *const RawBlock) -> u64;
     fn qemu_plugin_tb_get_insn(block: *const RawBlock, index: usize) -> *mut RawInstruction;
@@ -66,6 +89,35 @@ extern "C" {
 #[no_mangle]
 pub static qemu_plugin_version: c_int = 2;
 
+/// A number that blocks add to without calling anybody. Right only where QEMU knows which processor executes: see
+/// [`processor`].
+pub struct Sum(RawNumber);
+
+// SAFETY: QEMU keeps the number for as long as it runs, and it may be read and written from anywhere.
+unsafe impl Send for Sum {}
+// SAFETY: As above.
+unsafe impl Sync for Sum {}
+
+impl Sum {
+    pub fn new() -> Self {
+        Self(RawNumber {
+            // SAFETY: It may be called at any time.
+            scoreboard: unsafe { qemu_plugin_scoreboard_new(size_of::<u64>()) },
+            offset: 0,
+        })
+    }
+
+    pub fn get(&self, cpu: usize) -> u64 {
+        // SAFETY: The number is there for ever.
+        unsafe { qemu_plugin_u64_get(self.0, cpu as c_uint) }
+    }
+
+    pub fn set(&self, cpu: usize, value: u64) {
+        // SAFETY: As above.
+        unsafe { qemu_plugin_u64_set(self.0, cpu as c_uint, value) }
+    }
+}
+
 /// A block of code that is being translated.
 pub struct Block<'a>(*mut RawBlock, PhantomData<&'a ()>);
 
@@ -80,6 +132,12 @@ impl Block<'_> {
     pub fn instructions(&self) -> usize {
         // SAFETY: As above.
         unsafe { qemu_plugin_tb_n_insns(self.0) }
+    }
+
+    /// Has `n` added whenever the block is entered.
+    pub fn adds(&self, sum: &Sum, n: u64) {
+        // SAFETY: As above, and the number is there for ever.
+        unsafe { qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(self.0, ADD, sum.0, n) }
     }
 
     /// Has `f` called, with the processor's number, whenever the block is entered.
