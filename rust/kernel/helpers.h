@@ -147,6 +147,8 @@ struct sock *thop_socket_sk(const struct socket *sock);
 int thop_socket_accept(struct socket *sock, struct socket **out);
 int thop_socket_send(struct socket *sock, const void *data, size_t len);
 int thop_socket_discard(struct socket *sock);
+/* Makes a kernel's socket one that holds its namespace. False if that is on its way out. */
+bool thop_sk_hold_net(struct sock *sk);
 struct sk_buff *thop_receive_queue_first(const struct sock *sk);
 struct sk_buff *thop_receive_queue_next(const struct sock *sk, const struct sk_buff *skb);
 /* The TCP state that a handoff carries; sequence numbers in host byte order. */

@@ -112,6 +112,17 @@ int thop_socket_discard(struct socket *sock)
 	return kernel_recvmsg(sock, &msg, &vec, 1, SZ_64K, MSG_DONTWAIT | MSG_TRUNC);
 }
 
+bool thop_sk_hold_net(struct sock *sk)
+{
+	struct net *net = maybe_get_net(sock_net(sk));
+
+	if (!net)
+		return false;
+	sk_net_refcnt_upgrade(sk);
+	put_net(net);
+	return true;
+}
+
 struct sk_buff *thop_receive_queue_first(const struct sock *sk)
 {
 	return skb_peek(&sk->sk_receive_queue);

@@ -99,7 +99,7 @@ impl<D: Dispatcher> Core<D> {
                 unsafe {
                     self.restore(sk);
                     bindings::release_sock(sk);
-                    bindings::sock_release(socket);
+                    Self::release(socket);
                 }
             }
         }
@@ -274,9 +274,31 @@ impl<D: Dispatcher> Core<D> {
                 bindings::thop_sk_disconnect_silently(child.sk);
             }
             bindings::release_sock(child.sk);
-            bindings::sock_release(socket);
+            Self::release(socket);
             // The reference that `sk_user_data` owned.
             drop(Arc::from_raw(Arc::as_ptr(child)));
+        }
+    }
+
+    /// Closes a child's socket as TCP does, which may take longer than this listener lives.
+    ///
+    /// `tcp_close()` stops the timers of a socket of the kernel's own, as its namespace might be gone when they expire. What the
+    /// peer has not acknowledged then would never be repeated, and the socket never end. So it holds its namespace from here on, as
+    /// a process's does.
+    ///
+    /// # Safety
+    ///
+    /// Process context; the socket is open and not locked, and this is its last use.
+    unsafe fn release(socket: *mut bindings::socket) {
+        // SAFETY: By the function's requirements.
+        unsafe {
+            let sk = bindings::thop_socket_sk(socket);
+            let open = bindings::thop_sk_state(sk) as u32 != bindings::TCP_CLOSE;
+            if open && !bindings::thop_sk_hold_net(sk) {
+                // The namespace is going, and nobody can wait.
+                bindings::tcp_abort(sk, bindings::ECONNABORTED as i32);
+            }
+            bindings::sock_release(socket);
         }
     }
 
