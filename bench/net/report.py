@@ -279,8 +279,8 @@ def web(kernel, run):
     return results, [
         f"# What a request costs the switch, kernel {kernel}",
         "",
-        "Three processors, for a client, a switch and a server in network namespaces of one machine, emulated by QEMU, counted by a",
-        f"plugin; joined by veth, each packet received by its own side's processor. {CONTENDERS}",
+        "Three processors, for a client, a switch and a server in network namespaces of one machine, which take turns under QEMU's",
+        f"`-icount`, counted by a plugin; joined by veth, each packet received by its own side's processor. {CONTENDERS}",
         "Figures repeat within some percent. Made by `make bench-web`.",
         "",
         "Instructions of the switch's processor for each; in brackets the ratio to HAProxy:",

@@ -179,9 +179,9 @@ for contender in $CONTENDERS; do
 	ask 1024 "$REQUESTS" download 64 --path /1k --length 1024 --first 200
 	[ -z "$LARGE" ] || {
 		ask 102400 100 download 4 --path /100k --length 102400 --first 8
-		ask 1048576 20 download 4 --path /1m --length 1048576 --first 4
+		ask 1048576 100 download 4 --path /1m --length 1048576 --first 4
 		ask 104857600 2 download 1 --path /100m --length 104857600 --first 1
-		ask 1048576 20 upload 4 --path /upload/x --upload 1048576 --first 4
+		ask 1048576 100 upload 4 --path /upload/x --upload 1048576 --first 4
 	}
 	[ -z "$PROFILE" ] || awk '$2 ~ /^[tTwW]$/ { print "symbol", $1, $3, $4 }' /proc/kallsyms
 	# One after the other.
