@@ -603,8 +603,8 @@ impl Server {
 
     /// A segment of a connection of which nothing is left here, not even a TIME-WAIT; its service's address is in its key.
     ///
-    /// The stack would know nothing of it either, but cannot say so: it has no route from an address that is not this
-    /// machine's. So a client that a reset has not reached, or that has not believed it (RFC 5961, section 3), would never
+    /// The stack would know nothing of it either, and can say so only if somebody listens on the service's port: it has no route
+    /// of its own from an address that is not this machine's. So a client that a reset has not reached, or that has not believed it (RFC 5961, section 3), would never
     /// hear of the end. And of a SYN a listener might make a connection that nobody has dispatched.
     fn on_stray(&self, packet: Packet<'_>, segment: &Segment, end: End) -> Verdict {
         let End::Told { notice, switch } = end else {
