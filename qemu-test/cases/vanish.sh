@@ -10,6 +10,25 @@ on switch sysctl -qw net.ipv4.tcp_orphan_retries=3
 at_switch() { on switch ss -Htna "sport = :80" | grep -v LISTEN; }
 none_left() { ! at_switch | grep -v TIME-WAIT; }
 
+# clients_fall_silent: twenty clients, of which half have been answered and half have asked for nothing yet, and then no packet
+# of theirs or for them gets through.
+cat >idle.py <<'PY'
+from http_client import *
+
+clients = [Client() for _ in range(20)]
+for c in clients[:10]:
+    c.send(b"nonsense\r\n\r\n")
+open("connected", "w").close()
+time.sleep(600)
+PY
+clients_fall_silent() {
+	rm -f connected
+	spawn client python3 idle.py
+	wait_for 30 test -e connected
+	drop client in "ip saddr $VIP"
+	drop client out "ip daddr $VIP"
+}
+
 step "the FIN of the switch's is lost: it is repeated"
 rm -f connected deaf
 spawn client python3 - <<'PY'
@@ -64,19 +83,7 @@ undrop client
 same "a request" "$(fetch /1k | cut -c1-3)" 200
 
 step "they are in all states when the module goes, and it waits for none"
-rm -f connected
-spawn client python3 - <<'PY'
-from http_client import *
-
-clients = [Client() for _ in range(20)]
-for c in clients[:10]:
-    c.send(b"nonsense\r\n\r\n")
-open("connected", "w").close()
-time.sleep(600)
-PY
-wait_for 30 test -e connected
-drop client in "ip saddr $VIP"
-drop client out "ip daddr $VIP"
+clients_fall_silent
 unload_module thop_switch 20
 wait_for 120 none_left >/dev/null || { on switch ss -tnao; fail "sockets have outlived the module for ever"; }
 undrop client
@@ -86,17 +93,5 @@ load_switch
 default_configuration | configure
 
 step "and when the namespace goes"
-rm -f connected
-spawn client python3 - <<'PY'
-from http_client import *
-
-clients = [Client() for _ in range(20)]
-for c in clients[:10]:
-    c.send(b"nonsense\r\n\r\n")
-open("connected", "w").close()
-time.sleep(600)
-PY
-wait_for 30 test -e connected
 # What follows this test ends all processes and namespaces, and wants them to be gone soon.
-drop client in "ip saddr $VIP"
-drop client out "ip daddr $VIP"
+clients_fall_silent
