@@ -52,13 +52,13 @@ cables() {
 	neighbour server1 back $BACK_SWITCH switch back
 	neighbour client direct $DIRECT_SERVER server1 direct
 	neighbour server1 direct $DIRECT_CLIENT client direct
-	# traffic(1) is nobody's TCP: those of the kernels must not speak.
+	# traffic(1) hears what comes before IP does, and speaks for TCP and THOP: the kernels must not.
 	for node in client server1; do
 		on $node nft -f - <<-NFT
 			table ip mute {
 				chain c {
-					type filter hook output priority 0;
-					tcp flags & rst == rst drop
+					type filter hook prerouting priority raw;
+					ip protocol { tcp, 253 } drop
 				}
 			}
 		NFT

@@ -15,16 +15,14 @@ use nix::{
     sched::{sched_setaffinity, CpuSet},
     unistd::Pid,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
 use crate::{
     mark::mark,
-    segment::{Segment, ACK, PSH, SYN},
+    segment::{receiver, sender, Segment, ACK, PSH, SYN},
     Connections,
 };
 
-/// `IPPROTO_RAW`.
-const RAW: i32 = 255;
 /// On how many addresses the connections are spread before an address has its second.
 const ADDRESSES: u32 = 1 << 16;
 /// The first port of each address.
@@ -73,15 +71,9 @@ impl Connections {
     }
 }
 
-/// A socket that sends whole datagrams.
-fn sender() -> io::Result<Socket> {
-    Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW)))
-}
-
 pub fn establish(connections: &Connections, at_once: u32) -> io::Result<()> {
     let sender = sender()?;
-    let mut receiver = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))?;
-    receiver.set_recv_buffer_size(8 << 20)?;
+    let mut receiver = receiver()?;
     receiver.set_read_timeout(Some(PATIENCE))?;
     let to = SocketAddrV4::new(connections.service, 0).into();
     let send = |segment: Segment, payload: &[u8]| sender.send_to(&segment.write(payload), &to);

@@ -2,8 +2,9 @@
 
 //! TCP segments in IP datagrams, as octets.
 
-use std::net::Ipv4Addr;
+use std::{io, net::Ipv4Addr};
 
+use socket2::{Domain, Protocol, Socket, Type};
 use thop_core::checksum::Sum;
 
 pub const SYN: u8 = 0x02;
@@ -13,6 +14,28 @@ pub const PSH: u8 = 0x08;
 /// Length of the IP header, and of the IP and the TCP header.
 const IP: usize = 20;
 pub const HEADERS: usize = IP + 20;
+
+/// `IPPROTO_RAW`.
+const IPPROTO_RAW: i32 = 255;
+/// `ETH_P_IP`, in the order of the network as packet(7) wants it.
+const ETH_P_IP: u16 = 0x0800_u16.to_be();
+
+/// A socket that sends whole datagrams.
+pub fn sender() -> io::Result<Socket> {
+    Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))
+}
+
+/// A socket that hears every datagram that comes, whatever address it is sent to, before IP does: which may
+/// then drop it, instead of answering for a connection that it knows nothing of.
+pub fn receiver() -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::PACKET,
+        Type::DGRAM,
+        Some(Protocol::from(i32::from(ETH_P_IP))),
+    )?;
+    socket.set_recv_buffer_size(8 << 20)?;
+    Ok(socket)
+}
 
 /// What a segment says.
 #[derive(Clone, Copy, Debug)]
