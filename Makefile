@@ -5,6 +5,7 @@
 #   make demo              see it work: five virtual machines, real nginx, real requests
 #   make test              everything that is tested
 #   make test-faults       servers, networks and modules that fail under load (15 minutes)
+#   make test-sockets      the kernel tests with first_segment=0: a socket at the switch for every connection
 #   make test-debug        the kernel tests on a kernel with KASAN, lockdep and more
 #   make test-kcsan        those that stress most on a kernel that watches for races of data
 #   make soak              an hour of traffic and faults on the debug kernel; SECONDS=N for another time
@@ -48,6 +49,9 @@ test:
 test-faults:
 	@scripts/test faults
 
+test-sockets:
+	@scripts/test sockets
+
 test-debug:
 	@scripts/test debug-all
 
@@ -71,5 +75,5 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test test-faults test-debug test-kcsan soak bench bench-all \
+.PHONY: modules modules_install clean demo test test-faults test-sockets test-debug test-kcsan soak bench bench-all \
 	bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web bench-profile lint fmt help

@@ -84,7 +84,7 @@ mac() { on "$1" cat /sys/class/net/eth0/address; }
 load_modules() {
 	load_switch "$@" && load_server "${2-$SERVER_ARGS}"
 }
-load_switch() { load_with_key switch "${1-$SWITCH_ARGS}"; }
+load_switch() { load_with_key switch "$(with_defaults "${1-$SWITCH_ARGS}")"; }
 load_server() { load_with_key server "${1-$SERVER_ARGS}"; }
 load_with_key() {
 	local n
@@ -94,6 +94,15 @@ load_with_key() {
 	for ((n = 0; n <= SERVERS; n++)); do
 		key | authorise "$([ $n = 0 ] && echo switch || echo "server$n")" "thop_$1" || return
 	done
+}
+
+# with_defaults ARGS: these, and what --switch-defaults says of others. No parameter may be given twice.
+with_defaults() {
+	local args=$1 default
+	for default in $SWITCH_DEFAULTS; do
+		case " $1 " in *" ${default%%=*}="*) ;; *) args+=" $default" ;; esac
+	done
+	echo "$args"
 }
 
 # authorise NODE MODULE <TEXT: gives a module a text of keys and networks.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # A request in its connection's first segment is handed over without a socket of the switch's. Everything else takes
 # its usual way, and whatever a client may notice is the same.
+# not with first_segment=0: it is about the other way
 # run: --servers 2 --timeout 300
 set -euo pipefail
 . "$TOOLS/helpers.sh"
