@@ -21,6 +21,8 @@ mod random;
 mod sync;
 #[path = "rust/kunit/table.rs"]
 mod table;
+#[path = "rust/kunit/work.rs"]
+mod work;
 
 module! {
     type: ThopKunit,

@@ -11,7 +11,7 @@ insmod "$MODULES/thop-kunit.ko"
 # Without the time at the beginning of each line.
 dmesg | sed 's/^\[[^]]*\] //' | awk -v begin="$begin" 'on; index($0, begin) { on = 1 }' >log
 cat log
-for suite in thop_counters thop_deadlines thop_packets thop_sync thop_table; do
+for suite in thop_counters thop_deadlines thop_packets thop_sync thop_table thop_work; do
 	grep -qE "^# $suite: pass:[1-9][0-9]* fail:0 skip:0 " log || fail "$suite has not passed, or not run"
 done
 ! grep "^ *not ok" log || fail "not all has passed"

@@ -258,13 +258,15 @@ bool thop_differs(const void *a, const void *b, size_t len);
 void thop_wipe(void *secret, size_t len);
 
 #if IS_BUILTIN(CONFIG_KUNIT)
-/* Packets for the KUnit suites. */
+/* For the KUnit suites. */
 struct sk_buff *thop_test_skb_share(struct sk_buff *skb);
 void thop_test_skb_chain(struct sk_buff *skb, struct sk_buff *tail);
 void thop_test_skb_set_partial(struct sk_buff *skb, unsigned int start);
 void thop_test_skb_set_complete(struct sk_buff *skb);
 bool thop_test_skb_is_complete(const struct sk_buff *skb);
 u32 thop_test_skb_csum(const struct sk_buff *skb);
+int thop_test_stay_on(unsigned int cpu);
+bool thop_test_work_on(unsigned int cpu, struct delayed_work *work);
 #endif
 
 #endif

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets for the KUnit suites: shared, in pieces, with checksums in all forms, as drivers and other
-//! parts of the stack hand them over.
+//! For the KUnit suites: packets that are shared, in pieces, with checksums in all forms, as drivers and other
+//! parts of the stack hand them over; and work.
 
 use core::{
     net::Ipv4Addr,
     ptr::NonNull, //
 };
 
-use kernel::prelude::*;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
+};
 use thop_core::checksum::Sum;
 
 use crate::{
     bindings,
     send::be32,
-    skb::SkBuff, //
+    skb::SkBuff,
+    work::Work, //
 };
 
 /// Another packet with the same octets, not copied: `skb_clone()`. Process context.
@@ -59,4 +67,70 @@ pub fn complete(packet: &SkBuff) -> Option<Sum> {
 /// What [`crate::instance::Packet::destination_rewritten()`] does for a packet in a hook.
 pub fn destination_rewritten(packet: &mut SkBuff, from: Ipv4Addr, to: Ipv4Addr) {
     packet.fix_complete(be32(from), be32(to));
+}
+
+/// Work that counts its runs, and each time asks for the next in an hour, as that of a listener does whose clients have an hour.
+#[pin_data]
+#[repr(C)]
+pub struct Hourly {
+    /// First: the function finds what it belongs to by its address.
+    #[pin]
+    work: Work,
+    runs: Atomic<u64>,
+}
+
+impl Hourly {
+    /// How many milliseconds that is.
+    pub const HOUR_MS: u32 = 3_600_000;
+    /// Turns between a run's being counted and its asking for the next.
+    pub const PAUSE: u32 = 200;
+
+    /// Work that nobody has asked for yet. It must be [`Hourly::stop()`]ped before it goes.
+    pub fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            work <- Work::new(Self::callback),
+            runs: Atomic::new(0),
+        })
+    }
+
+    /// Waits until it does not run, and lets it run now, on that processor. Sleeps.
+    pub fn start_on(&self, cpu: u32) {
+        self.work.start_on(cpu);
+    }
+
+    /// Lets it run within `ms` milliseconds. Softirq or process context.
+    pub fn kick_in(&self, ms: u32) {
+        self.work.kick_in(ms);
+    }
+
+    /// How often it has run.
+    pub fn runs(&self) -> u64 {
+        self.runs.load(Relaxed)
+    }
+
+    /// Ends it. Sleeps.
+    pub fn stop(&self) {
+        self.work.cancel();
+    }
+
+    /// # Safety
+    ///
+    /// `work` is that of an object which `new()` has made.
+    unsafe extern "C" fn callback(work: *mut bindings::work_struct) {
+        // SAFETY: `work` begins the `Work` that begins an object, which is pinned and lives until it is stopped.
+        let this = unsafe { &*work.cast::<Self>() };
+        this.work.begins();
+        this.runs.add(1, Relaxed);
+        // Time for who waits for this to see it, and to ask for another run before or after the next line.
+        for _ in 0..Self::PAUSE {
+            core::hint::spin_loop();
+        }
+        this.work.kick_in(Self::HOUR_MS);
+    }
+}
+
+/// Keeps the running thread on one processor from now on. Sleeps.
+pub fn stay_on(cpu: u32) -> Result {
+    // SAFETY: No requirements; process context.
+    to_result(unsafe { bindings::thop_test_stay_on(cpu) })
 }

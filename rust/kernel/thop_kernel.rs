@@ -29,7 +29,7 @@
 //! # Locks
 //!
 //! No two of this crate's spinlocks are ever held at once, and none is held while a packet is sent
-//! or a socket is called. A socket's own lock is taken before any of them, never after.
+//! or a socket is called; but that of a piece of work, with which it is asked for, may be taken with another. A socket's own lock is taken before any of them, never after.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Packets for the KUnit suites. */
+/* For the KUnit suites. */
 
 struct sk_buff *thop_test_skb_share(struct sk_buff *skb)
 {
@@ -36,4 +36,16 @@ bool thop_test_skb_is_complete(const struct sk_buff *skb)
 u32 thop_test_skb_csum(const struct sk_buff *skb)
 {
 	return (__force u32)skb->csum;
+}
+
+int thop_test_stay_on(unsigned int cpu)
+{
+	return set_cpus_allowed_ptr(current, cpumask_of(cpu));
+}
+
+bool thop_test_work_on(unsigned int cpu, struct delayed_work *work)
+{
+	/* One that still runs would stay where it is, and ask for itself once more. */
+	flush_work(&work->work);
+	return mod_delayed_work_on(cpu, system_percpu_wq, work, 0);
 }
