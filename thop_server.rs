@@ -23,8 +23,14 @@ mod live;
 mod monitor;
 #[path = "rust/server/report.rs"]
 mod report;
+#[path = "rust/server/segments.rs"]
+mod segments;
 #[path = "rust/server/server.rs"]
 mod server;
+#[path = "rust/server/takeover.rs"]
+mod takeover;
+#[path = "rust/server/worker.rs"]
+mod worker;
 
 use server::{
     Parameters,

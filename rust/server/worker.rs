@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What must sleep or happen later: sockets that end, messages that are repeated, and what has expired. Process context,
+//! but for what others ask for.
+
+use core::net::Ipv4Addr;
+
+use kernel::prelude::*;
+use thop_core::{
+    addr::FlowKey,
+    deadline::Deadlines,
+    wire::Message, //
+};
+use thop_kernel::{
+    adopt::SocketId,
+    memory,
+    memory::AtomicHeap,
+    messages::Outbox,
+    time::now_ms, //
+};
+
+use crate::{
+    counters::Counter,
+    handoffs::Phase,
+    server::{
+        address_of,
+        Parameters,
+        Server,
+        GONE, //
+    },
+};
+
+/// How long after CREATED, and then how often, a handoff is looked at that nothing has confirmed.
+pub(crate) const ASK_MS: u64 = 200;
+/// How long after CREATE that is done first if the switch is in no haste: time for most servers to answer
+/// and for their clients to acknowledge, and early enough for a CREATED before the switch repeats CREATE, after 100 ms.
+pub(crate) const ANSWER_MS: u64 = 40;
+/// For how long NOTIFYCLS waits for others if the switch is in no haste.
+pub(crate) const GATHER_MS: u64 = 4;
+/// How often it is looked at when its lease is over.
+const ASK_LATE_MS: u64 = 1_000;
+/// For how long after its lease an unconfirmed handoff is kept, silent.
+const UNCONFIRMED_MS: u64 = 15_000;
+/// How long to wait for an acknowledgement of the first NOTIFYCLS; doubled each time.
+pub(crate) const NOTICE_MS: u64 = 200;
+/// How often NOTIFYCLS is sent.
+const NOTICES: u8 = 8;
+/// How often the table is searched for what has expired.
+pub(crate) const SWEEP_MS: u32 = 1_000;
+
+/// A socket that shall end.
+struct Ending {
+    socket: SocketId,
+    reset: bool,
+}
+
+/// What the worker shall do.
+pub(crate) struct Agenda {
+    deadlines: Deadlines<AtomicHeap, FlowKey>,
+    endings: KVec<Ending>,
+}
+
+impl Agenda {
+    /// Nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            deadlines: Deadlines::new(),
+            endings: KVec::new(),
+        }
+    }
+}
+
+impl Server {
+    // --- for others, in any context -------------------------------------------------------------
+
+    /// Tells a switch at once that a connection is gone.
+    pub(crate) fn notify(&self, notice: &Message, switch: Ipv4Addr) {
+        self.count(Counter::CloseNotices);
+        self.sent(self.channel.send(notice, address_of(notice), switch));
+    }
+
+    /// Tells a switch of a handoff, together with what else it is told now.
+    pub(crate) fn tell(&self, message: &Message, switch: Ipv4Addr, outbox: &mut Outbox<'_>) {
+        self.sent(outbox.push(message, address_of(message), switch));
+    }
+
+    /// Lets the worker look at a handoff later.
+    pub(crate) fn look_in(&self, key: FlowKey, ms: u64) {
+        // Without memory nobody looks: CREATED or NOTIFYCLS is not repeated, and the switch's own
+        // retries and timeouts must do.
+        let _ = self.agenda.lock().deadlines.push(now_ms() + ms, key);
+        self.worker.kick_in(ms as u32);
+    }
+
+    /// Lets the worker end a socket.
+    pub(crate) fn end(&self, socket: SocketId, reset: bool) {
+        let ending = Ending { socket, reset };
+        // Without memory the socket stays until its application closes it.
+        let _ = self.agenda.lock().endings.push(ending, memory::atomic());
+        self.worker.kick();
+    }
+
+    // --- the worker ------------------------------------------------------------------------------
+
+    /// Ends the sockets that shall end.
+    pub(crate) fn end_sockets(&self) {
+        let endings = core::mem::take(&mut self.agenda.lock().endings);
+        for Ending { socket, reset } in endings {
+            if let Some(socket) = self.sockets.get(socket) {
+                if reset {
+                    socket.abort();
+                } else {
+                    socket.vanish();
+                }
+            }
+        }
+    }
+
+    /// Looks at the handoffs that are due. Returns when the next one is.
+    pub(crate) fn look(&self) -> Option<u64> {
+        let mut outbox = Outbox::new(&self.channel);
+        let next = loop {
+            let now = now_ms();
+            let mut agenda = self.agenda.lock();
+            let Some(key) = agenda.deadlines.pop_due(now) else {
+                break agenda.deadlines.next().map(|due| due.saturating_sub(now));
+            };
+            drop(agenda);
+            self.look_at(&key, now, &mut outbox);
+        };
+        self.sent(outbox.send());
+        next
+    }
+
+    fn look_at(&self, key: &FlowKey, now: u64, outbox: &mut Outbox<'_>) {
+        enum Act {
+            Ask(Message, Ipv4Addr, bool),
+            End(SocketId),
+            Notice(Message, Ipv4Addr, u8),
+            GiveUp,
+        }
+
+        let act = self.handoffs.with(key, |handed| match handed.phase {
+            Phase::Alive {
+                confirmed: false,
+                socket,
+            } => Some(if now >= handed.lease_ms + UNCONFIRMED_MS {
+                // The switch will give the request to another: this death is none to tell.
+                handed.enter(Phase::TAKEN_BACK, &self.live);
+                Act::End(socket)
+            } else {
+                Act::Ask(
+                    handed.message(self.created()),
+                    handed.switch,
+                    now >= handed.lease_ms,
+                )
+            }),
+            Phase::Gone {
+                acknowledged: false,
+                taken_back,
+            } => Some(if handed.notices >= NOTICES {
+                handed.phase = Phase::Gone {
+                    acknowledged: true,
+                    taken_back,
+                };
+                Act::GiveUp
+            } else {
+                handed.notices += 1;
+                Act::Notice(handed.message(GONE), handed.switch, handed.notices)
+            }),
+            _ => None,
+        });
+        match act.flatten() {
+            None => {}
+            Some(Act::Ask(message, switch, late)) => {
+                self.count(Counter::Asked);
+                self.tell(&message, switch, outbox);
+                self.look_in(*key, if late { ASK_LATE_MS } else { ASK_MS });
+            }
+            Some(Act::End(socket)) => {
+                self.count(Counter::LeaseOver);
+                self.end(socket, false);
+            }
+            Some(Act::Notice(message, switch, notices)) => {
+                self.count(Counter::CloseNotices);
+                self.tell(&message, switch, outbox);
+                self.look_in(*key, NOTICE_MS << notices.saturating_sub(1).min(5));
+            }
+            Some(Act::GiveUp) => self.count(Counter::CloseUnheard),
+        }
+    }
+
+    pub(crate) fn sweep(&self, now: u64) {
+        self.handoffs.sweep_all(
+            |handed| handed.expired(self.parameters.linger_ms, self.parameters.closed_ms, now),
+            drop,
+        );
+        let (chain, _) = self.handoffs.chains();
+        let Parameters { chains, keyed, .. } = &*self.parameters;
+        if let Some(warning) = chains.warning(chain, *keyed, now) {
+            pr_warn!("{warning}\n");
+        }
+    }
+}
