@@ -92,6 +92,8 @@ pub(crate) struct Handed {
     pub(crate) notices: u8,
     /// When the client was last heard, milliseconds since boot.
     pub(crate) seen_ms: u64,
+    /// There was no memory to note when to look at it: the next sweep does.
+    pub(crate) unwatched: bool,
 }
 
 impl Handed {

@@ -143,6 +143,7 @@ impl Server {
             closed: state.options.contains(TcpOptions::FIN),
             notices: 0,
             seen_ms: now,
+            unwatched: false,
         };
         // Another CPU may be doing the same with a repetition: who is first, adopts.
         if let Err((refused, _)) = self.handoffs.insert_if(placeholder, |old| {
@@ -292,6 +293,7 @@ impl Server {
                     closed: false,
                     notices: 0,
                     seen_ms: now,
+                    unwatched: false,
                 });
                 // Nobody else might look after its age.
                 self.worker.kick_in(SWEEP_MS);

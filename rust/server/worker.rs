@@ -16,6 +16,7 @@ use thop_kernel::{
     memory,
     memory::AtomicHeap,
     messages::Outbox,
+    table::Element,
     time::now_ms, //
 };
 
@@ -45,6 +46,8 @@ const UNCONFIRMED_MS: u64 = 15_000;
 pub(crate) const NOTICE_MS: u64 = 200;
 /// How often NOTIFYCLS is sent.
 const NOTICES: u8 = 8;
+/// How many handoffs a sweep looks at for which there was no memory. Others must wait for the next.
+const UNWATCHED: usize = 16;
 /// How often the table is searched for what has expired.
 pub(crate) const SWEEP_MS: u32 = 1_000;
 
@@ -84,11 +87,12 @@ impl Server {
         self.sent(outbox.push(message, address_of(message), switch));
     }
 
-    /// Lets the worker look at a handoff later.
+    /// Lets the worker look at a handoff later; without memory for that, when it sweeps.
     pub(crate) fn look_in(&self, key: FlowKey, ms: u64) {
-        // Without memory nobody looks: CREATED or NOTIFYCLS is not repeated, and the switch's own
-        // retries and timeouts must do.
-        let _ = self.agenda.lock().deadlines.push(now_ms() + ms, key);
+        let noted = self.agenda.lock().deadlines.push(now_ms() + ms, key);
+        if noted.is_err() {
+            self.handoffs.with(&key, |handed| handed.unwatched = true);
+        }
         self.worker.kick_in(ms as u32);
     }
 
@@ -190,11 +194,27 @@ impl Server {
         }
     }
 
+    /// Removes what has expired, and looks at what nobody else would.
     pub(crate) fn sweep(&self, now: u64) {
+        let mut unwatched = [None; UNWATCHED];
+        let mut free = unwatched.iter_mut();
         self.handoffs.sweep_all(
-            |handed| handed.expired(self.parameters.linger_ms, self.parameters.closed_ms, now),
+            |handed| {
+                if handed.unwatched {
+                    if let Some(place) = free.next() {
+                        *place = Some(handed.key());
+                        handed.unwatched = false;
+                    }
+                }
+                handed.expired(self.parameters.linger_ms, self.parameters.closed_ms, now)
+            },
             drop,
         );
+        let mut outbox = Outbox::new(&self.channel);
+        for key in unwatched.into_iter().flatten() {
+            self.look_at(&key, now, &mut outbox);
+        }
+        self.sent(outbox.send());
         let (chain, _) = self.handoffs.chains();
         let Parameters { chains, keyed, .. } = &*self.parameters;
         if let Some(warning) = chains.warning(chain, *keyed, now) {
