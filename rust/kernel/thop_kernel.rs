@@ -28,8 +28,9 @@
 //!
 //! # Locks
 //!
-//! No two of this crate's spinlocks are ever held at once, and none is held while a packet is sent
-//! or a socket is called; but that of a piece of work, with which it is asked for, may be taken with another. A socket's own lock is taken before any of them, never after.
+//! No two of this crate's spinlocks are ever held at once, but for one: work may be asked for under any of
+//! them, and the lock for that is the last. None is held while a packet is sent or a socket is called. A
+//! socket's own lock is taken before any of them, never after.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
