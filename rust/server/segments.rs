@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What clients send, on its way to the sockets that were taken over, and what those say. Softirq.
+//! What clients send, on its way to the sockets that were taken over: softirq. And what those say: softirq or process context.
 
 use thop_core::{
     addr::FlowKey,
