@@ -28,6 +28,9 @@ WWW=/run/thop-www
 LOGDIR=/run/thop-log
 TOOLS=/run/thop/tools
 WITH=/run/thop/with
+# A script that takes one of these for a name of its own changes what the functions here mean by it: with another SLOW,
+# wait_for never ends. Only the machine's init sources this more than once.
+[ $$ = 1 ] || readonly VIP CLIENT SWITCH NODES SERVERS SLOW WWW LOGDIR TOOLS WITH
 
 # on NODE COMMAND...: runs a command (not a shell function) on a node.
 on() {

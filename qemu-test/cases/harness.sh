@@ -6,6 +6,7 @@ set -eu
 
 same 'nodes' "$NODES" 'client switch server1 server2'
 [ -z "$MODULES" ] || fail 'modules are there'
+! (SLOW=1200) 2>/dev/null || fail "a script can set what is the harness's"
 for n in switch server1 server2; do
 	on client ping -qc 1 -W 5 "$(address "$n")" >/dev/null || fail "no way to $n"
 done

@@ -8,7 +8,7 @@ set -euo pipefail
 
 # All of them are one process.
 ulimit -n 8192
-SLOW=1200
+CRAWLING=1200
 MANY=1000
 MOST=200
 HONEST=5
@@ -81,8 +81,8 @@ at_port() { on switch ss -Htan "sport = :$1" | awk '$1 != "LISTEN" && $1 != "TIM
 # said FILE WORD: the line of the slow clients that begins with it.
 said() { grep -q "^$2" "$1"; }
 
-step "$SLOW clients that are too slow, each told so after head-timeout; others are served meanwhile"
-spawn client python3 slow.py 81 $SLOW 0 0 >first
+step "$CRAWLING clients that are too slow, each told so after head-timeout; others are served meanwhile"
+spawn client python3 slow.py 81 $CRAWLING 0 0 >first
 first=$SPAWNED
 honest=0 most=0
 while kill -0 $first 2>/dev/null; do
@@ -94,8 +94,8 @@ done
 wait $first || { cat first; fail "the slow clients"; }
 grep answers first
 echo "  $honest honest requests meanwhile; most sockets seen: $most"
-same "answers" "$(grep answers first)" "answers 408:$SLOW"
-same "counter" "$(stat_switch answered_408)" $SLOW
+same "answers" "$(grep answers first)" "answers 408:$CRAWLING"
+same "counter" "$(stat_switch answered_408)" $CRAWLING
 same "crowded out" "$(stat_switch crowded_out)" 0
 none_left() { [ "$(at_port "$1")" = 0 ]; }
 wait_for 60 none_left 81 || fail "$(at_port 81) sockets are left"
