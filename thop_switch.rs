@@ -23,10 +23,14 @@ mod dispatcher;
 mod forwarder;
 #[path = "rust/switch/handoff.rs"]
 mod handoff;
+#[path = "rust/switch/messages.rs"]
+mod messages;
 #[path = "rust/switch/monitor.rs"]
 mod monitor;
 #[path = "rust/switch/node.rs"]
 mod node;
+#[path = "rust/switch/offers.rs"]
+mod offers;
 #[path = "rust/switch/pool.rs"]
 mod pool;
 #[path = "rust/switch/refusal.rs"]
@@ -37,6 +41,8 @@ mod report;
 mod server;
 #[path = "rust/switch/switch.rs"]
 mod switch;
+#[path = "rust/switch/worker.rs"]
+mod worker;
 
 use node::{
     Node,

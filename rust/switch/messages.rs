@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What servers say of what was handed to them. Softirq, LOCAL_IN, no lock held.
+
+use core::net::Ipv4Addr;
+
+use kernel::sync::{
+    atomic::Relaxed,
+    rcu, //
+};
+use thop_core::wire::{
+    Body,
+    DropReason,
+    Monitor, //
+};
+use thop_kernel::{
+    instance::{
+        Packet,
+        Verdict, //
+    },
+    messages::{
+        ipv4,
+        Incoming,
+        Outbox,
+        Received,
+        Refused, //
+    },
+    time::now_ms, //
+};
+
+use crate::{
+    counters::Counter,
+    handoff::{
+        Completed,
+        Stage, //
+    },
+    offers::Why,
+    switch::Switch,
+};
+
+impl Switch {
+    /// A THOP message for this side, or a packet of something else.
+    pub(crate) fn local_in(&self, mut packet: Packet<'_>) -> Verdict {
+        if !self.channel.is_message(packet.skb()) {
+            return packet.accept();
+        }
+        let mut answers = Outbox::new(&self.channel);
+        match self.channel.receive(packet.skb()) {
+            Ok(Incoming::Handoff(received)) => self.on_message(&received, &mut answers),
+            Ok(Incoming::Bundle(bundle)) => {
+                for received in bundle.messages(packet.skb()) {
+                    match received {
+                        Ok(received) => self.on_message(&received, &mut answers),
+                        Err(how) => self.statistics.malformed(how),
+                    }
+                }
+            }
+            Ok(Incoming::Monitor { message, from, .. }) => {
+                // The channel does not give what is for the other side.
+                if let Monitor::Load(load) = message {
+                    self.on_load(&load, from);
+                }
+            }
+            Ok(Incoming::Epoch { from }) => self.on_epoch(from),
+            // A server may live in the same namespace.
+            Err(Refused::Foreign) => {
+                self.count(Counter::Foreign);
+                return packet.accept();
+            }
+            Err(Refused::Malformed(how)) => self.statistics.malformed(how),
+            Err(Refused::Denied(why)) => self.statistics.denied(why),
+        }
+        if answers.send().is_err() {
+            self.count(Counter::SendErrors);
+        }
+        packet.drop()
+    }
+
+    fn on_message(&self, received: &Received, answers: &mut Outbox<'_>) {
+        match received.message.body {
+            // As above.
+            Body::Create { .. } | Body::CloseAck | Body::Forget { .. } | Body::Confirm => {}
+            _ if ipv4(received.message.parties.server.ip) != Some(received.from) => {
+                self.count(Counter::Foreign);
+            }
+            Body::Created { boot, clock_ms } => {
+                self.on_created(received, boot, clock_ms, answers);
+            }
+            Body::Late { boot, clock_ms } => self.on_late(received, boot, clock_ms),
+            Body::NotifyClose { leaves } => self.on_notify_close(received, leaves, answers),
+            Body::NotifyDrop(reason) => {
+                self.statistics.refused(reason);
+                self.on_notify_drop(received, reason);
+            }
+            Body::Forgotten => {}
+        }
+    }
+
+    /// Answers a message, together with others that came with it.
+    fn reply(&self, received: &Received, body: Body, answers: &mut Outbox<'_>) {
+        let answer = received.message.reply(body);
+        if answers
+            .push(&answer, Ipv4Addr::UNSPECIFIED, received.from)
+            .is_err()
+        {
+            self.count(Counter::SendErrors);
+        }
+    }
+
+    fn on_created(&self, received: &Received, boot: u64, clock_ms: u32, answers: &mut Outbox<'_>) {
+        enum Is {
+            News(Completed, bool),
+            Known(bool),
+            TooLate,
+        }
+
+        let message = &received.message;
+        if message.handoff.epoch != self.epoch() {
+            // An earlier life of this switch; the server's lease will end it.
+            return self.count(Counter::Foreign);
+        }
+        let is = self.table.with(&message.parties.key(), |connection| {
+            if !connection.is_about(message) {
+                return Is::TooLate;
+            }
+            let (life, began_anew) = connection.server.told(boot, clock_ms, now_ms());
+            match &connection.pending {
+                // Also from a server that was given up, as long as nobody else was asked.
+                Some(_) => {
+                    connection.flow.taken();
+                    connection.life = life;
+                    Is::News(connection.complete(), began_anew)
+                }
+                None => Is::Known(began_anew),
+            }
+        });
+        match is {
+            Some(Is::News(completed, began_anew)) => {
+                if began_anew {
+                    self.began_anew();
+                }
+                self.count(Counter::Created);
+                self.complete(completed);
+            }
+            Some(Is::Known(began_anew)) => {
+                if began_anew {
+                    self.began_anew();
+                }
+                // The server asks whether it may keep the connection.
+                self.count(Counter::CreatedAgain);
+                self.reply(received, Body::Confirm, answers);
+            }
+            Some(Is::TooLate) | None => {
+                self.count(Counter::Foreign);
+                self.reply(received, Body::Forget { reset: false }, answers);
+            }
+        }
+    }
+
+    /// A server has got CREATE when it was over by its clock, or with no lease as its clock was not known here.
+    ///
+    /// CREATE is repeated at once, with what is known now; but only once, so that two machines that
+    /// do not agree for whatever reason do not go on like that.
+    fn on_late(&self, received: &Received, boot: u64, clock_ms: u32) {
+        let message = &received.message;
+        let key = message.parties.key();
+        let now = now_ms();
+        let known = self.table.with(&key, |connection| {
+            if message.handoff.epoch != self.epoch() || !connection.is_about(message) {
+                return None;
+            }
+            let server = connection.server.clone();
+            let (_, began_anew) = server.told(boot, clock_ms, now);
+            let again = connection.pending.as_mut().is_some_and(|pending| {
+                let first = !core::mem::replace(&mut pending.told_clock, true);
+                first && matches!(pending.stage, Stage::Answer(_))
+            });
+            // Without memory the next repetition must do.
+            let again = again.then(|| self.create(connection, now).ok()).flatten();
+            Some((server, began_anew, again))
+        });
+        let Some((server, began_anew, again)) = known.flatten() else {
+            return self.count(Counter::Foreign);
+        };
+        if began_anew {
+            self.began_anew();
+        }
+        self.count(Counter::CreatesOverdue);
+        if let Some(packet) = again {
+            self.send_create(packet, &server);
+        }
+    }
+
+    /// `leaves`: the server's module goes.
+    fn on_notify_close(&self, received: &Received, leaves: bool, answers: &mut Outbox<'_>) {
+        let message = &received.message;
+        self.count(Counter::CloseNotices);
+        if message.handoff.epoch == self.epoch() {
+            let completed = self.table.with(&message.parties.key(), |connection| {
+                connection.is_about(message).then(|| {
+                    connection.flow.gone();
+                    let first = connection.uncount();
+                    let completed = connection.complete();
+                    if leaves {
+                        self.lose(connection);
+                    }
+                    (first, completed)
+                })
+            });
+            if let Some((first, completed)) = completed.flatten() {
+                let server = completed.server.clone();
+                self.complete(completed);
+                if first {
+                    server.pool.done(&rcu::read_lock(), &server, now_ms());
+                    self.freed(&server);
+                }
+            }
+        }
+        // Whether it is known or not: the server need not say it again.
+        self.reply(received, Body::CloseAck, answers);
+    }
+
+    fn on_notify_drop(&self, received: &Received, reason: DropReason) {
+        let message = &received.message;
+        let key = message.parties.key();
+        let server = self.table.with(&key, |connection| {
+            let about = message.handoff.epoch == self.epoch()
+                && connection.is_about(message)
+                && connection.pending.is_some();
+            about.then(|| connection.server.clone())
+        });
+        match server.flatten() {
+            Some(server) => {
+                server.heard();
+                server.refused.fetch_add(1, Relaxed);
+                self.refused(&server, reason);
+                self.move_on(&key, message.handoff.id, Why::Refused);
+            }
+            None => self.count(Counter::Foreign),
+        }
+    }
+}
