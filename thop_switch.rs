@@ -33,6 +33,8 @@ mod node;
 mod offers;
 #[path = "rust/switch/pool.rs"]
 mod pool;
+#[path = "rust/switch/reader.rs"]
+mod reader;
 #[path = "rust/switch/refusal.rs"]
 mod refusal;
 #[path = "rust/switch/report.rs"]
