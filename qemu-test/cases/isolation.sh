@@ -153,3 +153,20 @@ same "what he could do" "$(cat said)" configured
 sed 's/^/  /' errors
 same "configuration" "$(on switch cat /proc/net/thop_switch/config)" "$before"
 same "a request" "$(fetch /1k | cut -c1-3)" 200
+
+step "a network in which nothing is configured has no tables"
+# What so many networks take of the kernel's memory, kB for each.
+networks() {
+	local n before
+	before=$(kernel_memory)
+	for ((n = 0; n < 20; n++)); do ip netns add empty$n; done
+	echo $((($(kernel_memory) - before) / 20))
+	for ((n = 0; n < 20; n++)); do ip netns delete empty$n; done
+}
+kernel_memory() { awk '/^(Slab|VmallocUsed|Percpu):/ { sum += $2 } END { print sum }' /proc/meminfo; }
+with=$(networks)
+unload_modules
+without=$(networks)
+echo "  a network: $without kB without the modules, $with kB with them"
+# A table of 65,536 buckets is a megabyte, and there are three.
+[ $((with - without)) -lt 512 ] || fail "an empty network takes $((with - without)) kB more with the modules"

@@ -108,11 +108,16 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// At most `limit` sockets. Process context.
-    pub fn new(cache: Arc<SocketCache>, buckets: u32, limit: u32) -> Result<Self> {
-        Ok(Self {
-            table: Table::new(cache, buckets, limit, ())?,
-        })
+    /// At most `limit` sockets, and none before [`Sockets::prepare`].
+    pub fn unprepared(cache: Arc<SocketCache>, buckets: u32, limit: u32) -> Self {
+        Self {
+            table: Table::unprepared(cache, buckets, limit, ()),
+        }
+    }
+
+    /// Makes room for them. Process context.
+    pub fn prepare(&self) -> Result {
+        self.table.prepare()
     }
 
     /// A counted reference to a socket, unless it is dying.
@@ -126,6 +131,10 @@ impl Sockets {
     ///
     /// When this returns no destructor of this module runs, or will.
     pub fn release_all(&self, mut f: impl FnMut(LiveSocket)) {
+        if !self.table.is_prepared() {
+            // There never was one.
+            return;
+        }
         for bucket in 0..self.table.buckets() {
             // A socket must not be put with the bucket's lock held: its destructor would take it.
             while let Some(socket) = self.release_one(bucket) {

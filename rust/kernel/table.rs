@@ -10,6 +10,10 @@
 //! time. Closures given to the table run with the bucket's lock held: they must not send, sleep, or
 //! use the table. Elements that are removed are returned, so that they are dropped without the lock.
 //!
+//! A table takes its buckets when it is told to ([`Table::prepare`]). Before that it is an empty one that has no
+//! room: whoever makes a network namespace, be it for a container or without any right, does not take memory for
+//! tables that nobody there uses.
+//!
 //! A lookup costs as much as its bucket's chain is long. The table knows its longest chain: at
 //! every insertion, which has walked the chain anyway, and from every sweep of the whole table.
 
@@ -30,7 +34,9 @@ use kernel::{
     static_lock_class,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc, //
@@ -212,10 +218,11 @@ impl fmt::Display for LongChain {
 ///
 /// # Invariants
 ///
-/// - `buckets` points to `mask + 1` buckets with initialised locks, owned by the table.
+/// - `buckets` is null, or points to `mask + 1` buckets with initialised locks, owned by the table. It changes only
+///   once, from one to the other.
 /// - Each bucket's list holds nodes of `cache`, and is touched only under the bucket's lock.
 pub struct Table<T: Element> {
-    buckets: NonNull<Bucket<T>>,
+    buckets: Atomic<*mut Bucket<T>>,
     mask: u32,
     limit: u32,
     count: Atomic<i32>,
@@ -233,24 +240,13 @@ unsafe impl<T: Element> Send for Table<T> {}
 unsafe impl<T: Element> Sync for Table<T> {}
 
 impl<T: Element> Table<T> {
-    /// A table of at least `buckets` buckets (rounded up to a power of two) that never holds more
-    /// than `limit` elements. Process context.
-    pub fn new(cache: Arc<Cache<T>>, buckets: u32, limit: u32, hasher: T::Hasher) -> Result<Self> {
+    /// A table for at least `buckets` buckets (rounded up to a power of two) that never holds more
+    /// than `limit` elements, and none before [`Table::prepare`].
+    pub fn unprepared(cache: Arc<Cache<T>>, buckets: u32, limit: u32, hasher: T::Hasher) -> Self {
         let buckets = buckets.clamp(1, 1 << 24).next_power_of_two();
-        // SAFETY: Plain allocation; no requirements.
-        let memory =
-            unsafe { bindings::thop_kvzalloc(buckets as usize * mem::size_of::<Bucket<T>>()) };
-        let buckets_ptr = NonNull::new(memory.cast::<Bucket<T>>()).ok_or(ENOMEM)?;
-        for index in 0..buckets as usize {
-            // SAFETY: Within the allocation, which is zeroed: an empty list is a null pointer.
-            unsafe {
-                let bucket = buckets_ptr.as_ptr().add(index);
-                init_lock(ptr::addr_of_mut!((*bucket).lock).cast());
-            }
-        }
-        // INVARIANT: All locks are initialised, all lists empty.
-        Ok(Self {
-            buckets: buckets_ptr,
+        // INVARIANT: There are no buckets.
+        Self {
+            buckets: Atomic::new(ptr::null_mut()),
             mask: buckets - 1,
             limit: limit.min(i32::MAX as u32),
             count: Atomic::new(0),
@@ -258,6 +254,53 @@ impl<T: Element> Table<T> {
             longest: Atomic::new(0),
             swept: Atomic::new(0),
             cache,
+        }
+    }
+
+    /// The same, prepared. Process context.
+    pub fn new(cache: Arc<Cache<T>>, buckets: u32, limit: u32, hasher: T::Hasher) -> Result<Self> {
+        let table = Self::unprepared(cache, buckets, limit, hasher);
+        table.prepare()?;
+        Ok(table)
+    }
+
+    /// Makes the table ready for elements, if it is not yet. [`ENOMEM`] leaves it as it is. Process context.
+    pub fn prepare(&self) -> Result {
+        if !self.buckets.load(Relaxed).is_null() {
+            return Ok(());
+        }
+        let size = self.buckets() as usize * mem::size_of::<Bucket<T>>();
+        // SAFETY: Plain allocation; no requirements.
+        let memory = unsafe { bindings::thop_kvzalloc(size) }.cast::<Bucket<T>>();
+        if memory.is_null() {
+            return Err(ENOMEM);
+        }
+        for index in 0..self.buckets() as usize {
+            // SAFETY: Within the allocation, which is zeroed: an empty list is a null pointer.
+            unsafe { init_lock(ptr::addr_of_mut!((*memory.add(index)).lock).cast()) };
+        }
+        // Who sees the pointer sees the locks.
+        // INVARIANT: All locks are initialised, all lists empty.
+        let first = self.buckets.cmpxchg(ptr::null_mut(), memory, Full);
+        if first.is_err() {
+            // SAFETY: Somebody else was faster; nobody has seen this one.
+            unsafe { bindings::kvfree(memory.cast()) };
+        }
+        Ok(())
+    }
+
+    /// Whether there is, or was, room for any element.
+    pub fn is_prepared(&self) -> bool {
+        self.prepared().is_some()
+    }
+
+    #[inline]
+    fn prepared(&self) -> Option<Buckets<'_, T>> {
+        // INVARIANT: By the type invariant. They are initialised as far as this reads: `prepare()` released them.
+        Some(Buckets {
+            first: NonNull::new(self.buckets.load(Acquire))?,
+            mask: self.mask,
+            _table: PhantomData,
         })
     }
 
@@ -303,20 +346,10 @@ impl<T: Element> Table<T> {
         T::hash(&self.hasher, key) & self.mask
     }
 
-    #[inline]
-    fn lock(&self, index: u32) -> Chain<'_, T> {
-        // SAFETY: The mask keeps the index within the buckets, by the type invariant.
-        let bucket = unsafe { &*self.buckets.as_ptr().add((index & self.mask) as usize) };
-        // SAFETY: By the type invariant the lock is initialised; the buckets never move.
-        unsafe { bindings::thop_spin_lock_bh(bucket.lock.get()) };
-        // INVARIANT: Just locked.
-        Chain { bucket }
-    }
-
     /// Runs `f` on the element named `key`, under its bucket's lock.
     #[inline]
     pub fn with<R>(&self, key: &T::Key, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let mut chain = self.lock(self.bucket_of(key));
+        let mut chain = self.prepared()?.lock(self.bucket_of(key));
         let node = chain.find(|value| value.key() == *key)?;
         Some(f(node))
     }
@@ -329,14 +362,14 @@ impl<T: Element> Table<T> {
         mut matches: impl FnMut(&T) -> bool,
         f: impl FnOnce(&mut T) -> R,
     ) -> Option<R> {
-        let mut chain = self.lock(hash(&self.hasher));
+        let mut chain = self.prepared()?.lock(hash(&self.hasher));
         let node = chain.find(|value| matches(value))?;
         Some(f(node))
     }
 
     /// Removes the element named `key` if `f` says so, under its bucket's lock.
     pub fn remove_if(&self, key: &T::Key, mut f: impl FnMut(&mut T) -> bool) -> Option<T> {
-        let mut chain = self.lock(self.bucket_of(key));
+        let mut chain = self.prepared()?.lock(self.bucket_of(key));
         let node = chain.unlink(|value| value.key() == *key && f(value))?;
         drop(chain);
         self.count.fetch_sub(1, Relaxed);
@@ -346,13 +379,18 @@ impl<T: Element> Table<T> {
 
     /// Room for one more element, so that its insertion cannot fail. Atomic context.
     pub fn room(&self) -> Result<Room<'_, T>, Refused> {
+        let buckets = self.prepared().ok_or(Refused::NoMemory)?;
         if self.count.fetch_add(1, Relaxed) >= self.limit as i32 {
             self.count.fetch_sub(1, Relaxed);
             return Err(Refused::Full);
         }
         match self.cache.alloc() {
             // INVARIANT: Just allocated, and counted.
-            Some(node) => Ok(Room { table: self, node }),
+            Some(node) => Ok(Room {
+                table: self,
+                buckets,
+                node,
+            }),
             None => {
                 self.count.fetch_sub(1, Relaxed);
                 Err(Refused::NoMemory)
@@ -396,7 +434,10 @@ impl<T: Element> Table<T> {
         f: impl FnMut(&mut T) -> bool,
         mut gone: impl FnMut(T),
     ) -> u32 {
-        let (mut removed, left) = self.lock(bucket).unlink_all(f);
+        let Some(buckets) = self.prepared() else {
+            return 0;
+        };
+        let (mut removed, left) = buckets.lock(bucket).unlink_all(f);
         while let Some(node) = NonNull::new(removed) {
             // SAFETY: It is on our own list; read before it is freed.
             removed = unsafe { (*node.as_ptr()).next };
@@ -419,7 +460,10 @@ impl<T: Element> Table<T> {
 
     /// Shows each element of a bucket to `f`, under the bucket's lock.
     pub fn visit(&self, bucket: u32, mut f: impl FnMut(&mut T)) {
-        let mut chain = self.lock(bucket);
+        let Some(buckets) = self.prepared() else {
+            return;
+        };
+        let mut chain = buckets.lock(bucket);
         chain.find(|value| {
             f(value);
             false
@@ -428,13 +472,39 @@ impl<T: Element> Table<T> {
 
     /// The first bucket from `from` on that has an element, as seen without locks.
     pub fn next_used(&self, from: u32) -> Option<u32> {
+        let buckets = self.prepared()?;
         (from..self.buckets()).find(|&bucket| {
-            // SAFETY: The index is within the buckets. The pointer is only compared.
-            unsafe {
-                let bucket = &*self.buckets.as_ptr().add(bucket as usize);
-                !ptr::read_volatile(bucket.first.get()).is_null()
-            }
+            // SAFETY: The pointer is only compared.
+            unsafe { !ptr::read_volatile(buckets.at(bucket).first.get()).is_null() }
         })
+    }
+}
+
+/// The buckets of a table that is prepared.
+///
+/// # Invariants
+///
+/// `first` points to `mask + 1` buckets with initialised locks, which live as long as the table.
+struct Buckets<'a, T> {
+    first: NonNull<Bucket<T>>,
+    mask: u32,
+    _table: PhantomData<&'a Bucket<T>>,
+}
+
+impl<'a, T> Buckets<'a, T> {
+    #[inline]
+    fn at(&self, index: u32) -> &'a Bucket<T> {
+        // SAFETY: The mask keeps the index within the buckets, by the type invariant.
+        unsafe { &*self.first.as_ptr().add((index & self.mask) as usize) }
+    }
+
+    #[inline]
+    fn lock(&self, index: u32) -> Chain<'a, T> {
+        let bucket = self.at(index);
+        // SAFETY: By the type invariant the lock is initialised; the buckets never move.
+        unsafe { bindings::thop_spin_lock_bh(bucket.lock.get()) };
+        // INVARIANT: Just locked.
+        Chain { bucket }
     }
 }
 
@@ -445,6 +515,7 @@ impl<T: Element> Table<T> {
 /// `node` comes from the table's cache, is not initialised, belongs to this object, and is counted.
 pub struct Room<'a, T: Element> {
     table: &'a Table<T>,
+    buckets: Buckets<'a, T>,
     node: NonNull<Node<T>>,
 }
 
@@ -458,7 +529,11 @@ impl<T: Element> Room<'_, T> {
 
     /// The same, unless there is an element of the same key that `f` does not give up.
     fn fill_if(self, value: T, mut f: impl FnMut(&mut T) -> bool) -> Result<Option<T>, T> {
-        let Self { table, node } = *mem::ManuallyDrop::new(self);
+        let Self {
+            table,
+            ref buckets,
+            node,
+        } = *mem::ManuallyDrop::new(self);
         let key = value.key();
         // SAFETY: By the type invariant it is ours, and an object for a `Node<T>`.
         unsafe {
@@ -467,7 +542,7 @@ impl<T: Element> Room<'_, T> {
                 value,
             })
         };
-        let mut chain = table.lock(table.bucket_of(&key));
+        let mut chain = buckets.lock(table.bucket_of(&key));
         let (mut seen, mut exists) = (0, false);
         let old = chain.unlink(|value| {
             seen += 1;
@@ -506,8 +581,8 @@ impl<T: Element> Drop for Room<'_, T> {
 impl<T: Element> Drop for Table<T> {
     fn drop(&mut self) {
         self.sweep_all(|_| true, drop);
-        // SAFETY: By the type invariant the memory is ours, and the lists are empty now.
-        unsafe { bindings::kvfree(self.buckets.as_ptr().cast()) };
+        // SAFETY: By the type invariant the memory, if there is any, is ours, and the lists are empty now.
+        unsafe { bindings::kvfree(self.buckets.load(Relaxed).cast()) };
     }
 }
 

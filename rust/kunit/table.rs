@@ -211,6 +211,30 @@ mod tests {
     }
 
     #[test]
+    fn without_buckets_there_is_nothing_and_no_room() -> Result {
+        let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let cache = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;
+        let table = Table::unprepared(cache, 4, 2, ());
+        let nothing = |table: &Table<Item>| {
+            table.with(&1, |_| ()).is_none()
+                && table.remove_if(&1, |_| true).is_none()
+                && table.next_used(0).is_none()
+                && table.sweep(0, |_| true, drop) == 0
+        };
+        assert!(nothing(&table));
+        assert!(matches!(table.room(), Err(Refused::NoMemory)));
+        assert!(table.insert(Item::new(1, 1, &alive)).is_err());
+        assert!(table.is_empty());
+        // A second time it changes nothing.
+        table.prepare()?;
+        assert!(nothing(&table));
+        assert!(table.insert(Item::new(1, 1, &alive)).is_ok());
+        table.prepare()?;
+        assert_eq!(table.with(&1, |item| item.value), Some(1));
+        Ok(())
+    }
+
+    #[test]
     fn room_is_kept_and_given_back() -> Result {
         let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
         let cache = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;

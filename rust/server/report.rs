@@ -25,7 +25,7 @@ pub(crate) const FILES: &[File<Server>] = &[
         mode: 0o600,
         seek: |_, position| (position == 0).then_some(0),
         show: show_auth,
-        write: Some(|server, text| server.channel.gate.configure(text)),
+        write: Some(Server::authorise),
     },
     File {
         name: c"connections",

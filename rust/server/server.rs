@@ -173,6 +173,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Makes a text the keys, or changes nothing. Without keys nobody hands over, and there need be no tables.
+    /// Process context.
+    pub(crate) fn authorise(&self, text: &[u8]) -> Result {
+        self.handoffs.prepare()?;
+        self.sockets.prepare()?;
+        self.channel.gate.configure(text)
+    }
+
     pub(crate) fn count(&self, counter: Counter) {
         self.statistics.count(counter);
     }
@@ -248,17 +256,22 @@ impl Instance for Server {
 
     fn new(namespace: Namespace, shared: &Shared) -> Result<impl PinInit<Self, Error>> {
         let parameters = shared.parameters.clone();
-        let handoffs = Table::new(
+        let handoffs = Table::unprepared(
             shared.handoffs.clone(),
             parameters.buckets,
             parameters.connections,
             Hasher::new(parameters.keyed, random::number),
-        )?;
-        let sockets = Sockets::new(
+        );
+        let sockets = Sockets::unprepared(
             shared.sockets.clone(),
             parameters.buckets,
             parameters.connections,
-        )?;
+        );
+        if parameters.insecure {
+            // Everybody may hand over at once.
+            handoffs.prepare()?;
+            sockets.prepare()?;
+        }
         let channel = Channel::new(namespace, parameters.protocol, Side::Server, &shared.gate)?;
         let statistics = Statistics::new()?;
         let cpu = shared.cpu.clone();

@@ -128,6 +128,9 @@ impl Node {
         if !config.services().is_empty() && !self.switch.channel.gate.is_open() {
             return Err(Rejected::NoKey);
         }
+        if !config.services().is_empty() {
+            self.switch.table.prepare().map_err(other)?;
+        }
         let no_memory = |_| Rejected::Other(ENOMEM);
 
         let mut listeners = self.listeners.lock();

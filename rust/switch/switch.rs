@@ -134,7 +134,7 @@ impl Switch {
     ) -> Result<Arc<Self>> {
         let channel = Channel::new(namespace, parameters.protocol, Side::Switch, gate)?;
         let hasher = Hasher::new(parameters.keyed, random::number);
-        let table = Table::new(cache, parameters.buckets, parameters.connections, hasher)?;
+        let table = Table::unprepared(cache, parameters.buckets, parameters.connections, hasher);
         let cluster = KBox::new(Cluster::empty(), memory::may_sleep())?;
         let statistics = Statistics::new()?;
         Arc::pin_init(

@@ -3,7 +3,7 @@
 
 void *thop_kvzalloc(size_t size)
 {
-	/* Charged to who makes a network namespace, who may be anybody. */
+	/* Charged to who needs a table in a network namespace, who may be anybody. */
 	return kvzalloc(size, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 }
 
