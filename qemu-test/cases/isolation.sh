@@ -168,5 +168,5 @@ with=$(networks)
 unload_modules
 without=$(networks)
 echo "  a network: $without kB without the modules, $with kB with them"
-# A table of 65,536 buckets is a megabyte, and there are three.
-[ $((with - without)) -lt 512 ] || fail "an empty network takes $((with - without)) kB more with the modules"
+# A table of 65,536 buckets is a megabyte, and there are three; on a debug kernel, whose locks are large, it is five.
+[ $((with - without)) -lt $((512 * SLOW)) ] || fail "an empty network takes $((with - without)) kB more with the modules"
