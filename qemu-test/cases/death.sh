@@ -106,6 +106,7 @@ wait_for 30 eval '[ "$(rows switch thop_switch/connections)" = 0 ]' || fail "ele
 
 step "a server that comes back without its memory: its module was loaded anew meanwhile"
 default_configuration | configure
+rm got.1
 on client curl -sSN -m 60 "http://$VIP/slow/1m" -o got.1 2>/dev/null &
 download=$!
 wait_for 20 test -s got.1
