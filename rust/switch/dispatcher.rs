@@ -253,8 +253,7 @@ impl Service {
         let switch = &*self.switch;
         let before = wait.take();
         let since_ms = before.as_ref().map_or(now, |before| before.since_ms);
-        let timeout_ms = pool.roster.read(guard).queue_timeout_ms;
-        if now.saturating_sub(since_ms) >= u64::from(timeout_ms) {
+        if pool.roster.read(guard).is_too_long(since_ms, now) {
             switch.count(Counter::QueueTimeouts);
             return self.refuse(speaks, 503);
         }

@@ -89,6 +89,13 @@ impl Roster {
         self.members.iter().flatten()
     }
 
+    /// Whether who waits since then has waited for longer than he may. Both times are of ticks: only when they differ by
+    /// more than the timeout has it been that long.
+    pub(crate) fn is_too_long(&self, since_ms: u64, now_ms: u64) -> bool {
+        let timeout_ms = u64::from(self.queue_timeout_ms);
+        timeout_ms == 0 || now_ms.saturating_sub(since_ms) > timeout_ms
+    }
+
     /// The policy for members whose health is what `health` says. Process context.
     pub(crate) fn policy_for(
         kind: Kind,
@@ -459,8 +466,7 @@ impl Pool {
                 return;
             }
         }
-        let timeout_ms = u64::from(roster.queue_timeout_ms);
-        let late = |first: &Waiting| now_ms.saturating_sub(first.since_ms) >= timeout_ms;
+        let late = |first: &Waiting| roster.is_too_long(first.since_ms, now_ms);
         while self.call_if(late) {}
     }
 
