@@ -53,6 +53,9 @@ same() {
 	}
 }
 
+# kernel_memory: what the kernel uses for small objects and for tables, octets.
+kernel_memory() { awk '/^(Slab|VmallocUsed|Percpu):/ { sum += $2 } END { print sum * 1024 }' /proc/meminfo; }
+
 # skip MESSAGE: this cannot be tried here.
 skip() {
 	echo "skipped: $*"

@@ -95,8 +95,6 @@ thop-one-bucket_ends() { thop_ends; }
 
 # --- measuring
 
-# kernel_memory: what the kernel uses that could be for connections, octets: small objects, and tables.
-kernel_memory() { awk '/^(Slab|VmallocUsed|Percpu):/ { sum += $2 } END { print sum * 1024 }' /proc/meminfo; }
 # A figure of few connections would be noise.
 ENOUGH=100000
 

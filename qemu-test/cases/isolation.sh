@@ -155,15 +155,14 @@ same "configuration" "$(on switch cat /proc/net/thop_switch/config)" "$before"
 same "a request" "$(fetch /1k | cut -c1-3)" 200
 
 step "a network in which nothing is configured has no tables"
-# What so many networks take of the kernel's memory, kB for each.
+# What networks take of the kernel's memory, kB for each.
 networks() {
 	local n before
 	before=$(kernel_memory)
 	for ((n = 0; n < 20; n++)); do ip netns add empty$n; done
-	echo $((($(kernel_memory) - before) / 20))
+	echo $((($(kernel_memory) - before) / 20 / 1024))
 	for ((n = 0; n < 20; n++)); do ip netns delete empty$n; done
 }
-kernel_memory() { awk '/^(Slab|VmallocUsed|Percpu):/ { sum += $2 } END { print sum }' /proc/meminfo; }
 with=$(networks)
 unload_modules
 without=$(networks)

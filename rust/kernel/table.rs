@@ -299,8 +299,7 @@ impl<T: Element> Table<T> {
         // INVARIANT: By the type invariant. They are initialised as far as this reads: `prepare()` released them.
         Some(Buckets {
             first: NonNull::new(self.buckets.load(Acquire))?,
-            mask: self.mask,
-            _table: PhantomData,
+            table: self,
         })
     }
 
@@ -386,11 +385,7 @@ impl<T: Element> Table<T> {
         }
         match self.cache.alloc() {
             // INVARIANT: Just allocated, and counted.
-            Some(node) => Ok(Room {
-                table: self,
-                buckets,
-                node,
-            }),
+            Some(node) => Ok(Room { buckets, node }),
             None => {
                 self.count.fetch_sub(1, Relaxed);
                 Err(Refused::NoMemory)
@@ -484,18 +479,17 @@ impl<T: Element> Table<T> {
 ///
 /// # Invariants
 ///
-/// `first` points to `mask + 1` buckets with initialised locks, which live as long as the table.
-struct Buckets<'a, T> {
+/// `first` points to the table's buckets, whose locks are initialised.
+struct Buckets<'a, T: Element> {
     first: NonNull<Bucket<T>>,
-    mask: u32,
-    _table: PhantomData<&'a Bucket<T>>,
+    table: &'a Table<T>,
 }
 
-impl<'a, T> Buckets<'a, T> {
+impl<'a, T: Element> Buckets<'a, T> {
     #[inline]
     fn at(&self, index: u32) -> &'a Bucket<T> {
-        // SAFETY: The mask keeps the index within the buckets, by the type invariant.
-        unsafe { &*self.first.as_ptr().add((index & self.mask) as usize) }
+        // SAFETY: The mask keeps the index within the buckets, by the table's invariant; they live as long as it.
+        unsafe { &*self.first.as_ptr().add((index & self.table.mask) as usize) }
     }
 
     #[inline]
@@ -514,7 +508,6 @@ impl<'a, T> Buckets<'a, T> {
 ///
 /// `node` comes from the table's cache, is not initialised, belongs to this object, and is counted.
 pub struct Room<'a, T: Element> {
-    table: &'a Table<T>,
     buckets: Buckets<'a, T>,
     node: NonNull<Node<T>>,
 }
@@ -529,11 +522,8 @@ impl<T: Element> Room<'_, T> {
 
     /// The same, unless there is an element of the same key that `f` does not give up.
     fn fill_if(self, value: T, mut f: impl FnMut(&mut T) -> bool) -> Result<Option<T>, T> {
-        let Self {
-            table,
-            ref buckets,
-            node,
-        } = *mem::ManuallyDrop::new(self);
+        let Self { ref buckets, node } = *mem::ManuallyDrop::new(self);
+        let table = buckets.table;
         let key = value.key();
         // SAFETY: By the type invariant it is ours, and an object for a `Node<T>`.
         unsafe {
@@ -572,9 +562,10 @@ impl<T: Element> Room<'_, T> {
 
 impl<T: Element> Drop for Room<'_, T> {
     fn drop(&mut self) {
-        self.table.count.fetch_sub(1, Relaxed);
+        let table = self.buckets.table;
+        table.count.fetch_sub(1, Relaxed);
         // SAFETY: By the type invariant.
-        unsafe { self.table.cache.free_unused(self.node) }
+        unsafe { table.cache.free_unused(self.node) }
     }
 }
 

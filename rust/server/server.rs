@@ -173,8 +173,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Makes a text the keys, or changes nothing. Without keys nobody hands over, and there need be no tables.
-    /// Process context.
+    /// Makes a text the keys, or changes none. Without keys nobody hands over, and there need be no tables; once there
+    /// are, they stay. Process context.
     pub(crate) fn authorise(&self, text: &[u8]) -> Result {
         self.handoffs.prepare()?;
         self.sockets.prepare()?;

@@ -92,8 +92,7 @@ impl Roster {
     /// Whether who waits since then has waited for longer than he may. Both times are of ticks: only when they differ by
     /// more than the timeout has it been that long.
     pub(crate) fn is_too_long(&self, since_ms: u64, now_ms: u64) -> bool {
-        let timeout_ms = u64::from(self.queue_timeout_ms);
-        timeout_ms == 0 || now_ms.saturating_sub(since_ms) > timeout_ms
+        now_ms.saturating_sub(since_ms) > u64::from(self.queue_timeout_ms)
     }
 
     /// The policy for members whose health is what `health` says. Process context.
