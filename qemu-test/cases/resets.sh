@@ -90,35 +90,84 @@ on server1 ss -K dst "$CLIENT" >/dev/null
 undrop server1
 wait $SPAWNED || fail "a reset that overtakes"
 
-step "a client that was reset uses its port again, before the switch knows: the SYN is not the server's"
-drop server1 out "ip protocol 253 @th,384,16 { 3, 13 }"
-handed=$(stat_server 1 adopted)
-rm -f asked
-spawn client python3 - <<'PY'
+# again.py HOW: a client that uses its port again. It was reset before (`reset`), or has forgotten its connection, which its server
+# has ended (`ended`) or knows still (`knows`).
+cat >again.py <<'PY'
 from speaks import *
+
+how = sys.argv[1]
+
 
 def connection():
     return Client(source=os.environ["CLIENT"], port=5600)
 
+
 c = connection()
-c.ask("/1k")
+c.ask("/1k", headers=["Connection: close"] if how == "ended" else [])
 signal("asked")
-try:
-    same("after the reset", c.more(), b"")
-except ConnectionResetError:
-    pass
-c.close()
-# The SYN is repeated meanwhile.
+if how == "reset":
+    try:
+        same("after the reset", c.more(), b"")
+    except ConnectionResetError:
+        pass
+    c.close()
+else:
+    wait_for_file("forget")
+    c.reset()
+    signal("forgotten")
+    wait_for_file("again")
+# The SYN is repeated until somebody takes it.
 connection().ask("/1k")
 PY
-wait_for 30 test -e asked
-notices=$(stat_server 1 close_notices)
+# uses_port_again HOW: and has asked the first time.
+uses_port_again() {
+	rm -f asked forget forgotten again
+	before=$(stat_server 1 adopted)
+	spawn client python3 again.py "$1"
+	wait_for 30 test -e asked
+	lost=$(stat_server 1 segments_lost) notices=$(stat_server 1 close_notices)
+}
+was_handed_over() {
+	wait $SPAWNED || fail "the port used again"
+	same "connections that were handed over" $(($(stat_server 1 adopted) - before)) 2
+}
+notices_lost() { drop server1 out "ip protocol 253 @th,384,16 { 3, 13 }"; }
+# more COUNTER THAN
+more() { [ "$(stat_server 1 "$1")" -gt "$2" ]; }
+
+step "a client that was reset uses its port again, before the switch knows: the SYN is not the server's"
+notices_lost
+uses_port_again reset
 on server1 ss -K dst "$CLIENT" >/dev/null
-repeated() { [ "$(stat_server 1 close_notices)" -ge $((notices + 2)) ]; }
-wait_for 20 repeated
+wait_for 20 more close_notices $((notices + 1))
 undrop server1
-wait $SPAWNED || fail "the port used again"
-same "connections that were handed over" $(($(stat_server 1 adopted) - handed)) 2
+was_handed_over
+
+step "it does so before the application has let go of the socket"
+uses_port_again reset
+worker=$(pgrep -P "$(<"$WWW/server1/nginx.pid")")
+kill -STOP "$worker"
+on server1 ss -K dst "$CLIENT" >/dev/null
+wait_for 20 more segments_lost "$lost" || fail "the SYN was a listener's"
+kill -CONT "$worker"
+was_handed_over
+
+for how in knows ended; do
+	step "a client has forgotten its connection and uses its port again: $how"
+	notices_lost
+	uses_port_again "$how"
+	if [ "$how" = ended ]; then wait_for 20 more close_notices "$notices"; fi
+	resets_lost client
+	: >forget
+	wait_for 20 test -e forgotten
+	undrop client
+	notices=$(stat_server 1 close_notices)
+	: >again
+	# Of what it has, a server that knows it reminds the client, who resets it.
+	if [ "$how" = ended ]; then wait_for 20 more close_notices "$notices"; fi
+	undrop server1
+	was_handed_over
+done
 
 step "the module goes, and its resets are lost"
 speaker 20

@@ -47,12 +47,25 @@ pub fn read(mut packet: Packet<'_>) -> Result<(Packet<'_>, Segment), Verdict> {
     }
 }
 
-/// Whether this machine's stack has a socket of a connection, of whatever kind, but those that listen.
-pub fn has_socket(packet: &mut Packet<'_>, key: &FlowKey) -> bool {
+/// What this machine's stack has of a connection, but for sockets that listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing, or only who listens.
+    Nothing,
+    /// What closing leaves: a TIME-WAIT, or a FIN-WAIT-2 that nobody holds any more. A SYN that it lets
+    /// pass goes to whoever listens (kernel: tcp_timewait_state_process()).
+    TimeWait,
+    /// A socket, or the request for one.
+    Socket,
+}
+
+/// What this machine's stack has of a connection.
+pub fn kept(packet: &mut Packet<'_>, key: &FlowKey) -> Kept {
     let (Some(client), Some(service)) = (ipv4(key.client.ip), ipv4(key.service.ip)) else {
-        return false;
+        return Kept::Nothing;
     };
     // SAFETY: Within the hook's RCU section, with a device; the lookup gives a counted reference or null.
+    // Sockets of every kind begin with what they have in common, the state included.
     unsafe {
         let sk = bindings::thop_find_established(
             packet.namespace().as_ptr(),
@@ -63,9 +76,19 @@ pub fn has_socket(packet: &mut Packet<'_>, key: &FlowKey) -> bool {
             key.service.port,
         );
         if sk.is_null() {
-            return false;
+            return Kept::Nothing;
         }
+        let state = bindings::thop_sk_state(sk);
         bindings::thop_sock_gen_put(sk);
+        if state as u32 == bindings::TCP_TIME_WAIT {
+            Kept::TimeWait
+        } else {
+            Kept::Socket
+        }
     }
-    true
+}
+
+/// Whether this machine's stack has a socket of a connection, of whatever kind, but those that listen.
+pub fn has_socket(packet: &mut Packet<'_>, key: &FlowKey) -> bool {
+    kept(packet, key) != Kept::Nothing
 }

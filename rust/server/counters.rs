@@ -37,7 +37,7 @@ thop_kernel::counted_events! {
     Pings = "pings",
     /// A segment of a client was passed to its socket.
     Segments = "segments",
-    /// A segment for a known connection could not be passed on.
+    /// A segment for a known connection could not be passed on, or was a SYN that nobody but a listener would have taken.
     SegmentsLost = "segments_lost",
     /// A segment of a client was answered with a reset, as nothing was left of its connection.
     Resets = "resets",

@@ -17,7 +17,10 @@ use thop_kernel::{
         Verdict, //
     },
     messages::ipv4,
-    segment,
+    segment::{
+        self,
+        Kept, //
+    },
     send,
     time::now_ms, //
 };
@@ -47,7 +50,9 @@ impl Server {
         let Some((service, end)) = found else {
             return packet.accept();
         };
-        if let Some(end) = end {
+        let opens = segment.flags.contains(Flags::SYN) && !segment.flags.contains(Flags::RST);
+        // A socket that was ended lives, for the table, until its application has let go of it; the stack knows it no more.
+        if end.is_some() || opens {
             let segment = Segment {
                 key: FlowKey {
                     client: segment.key.client,
@@ -55,8 +60,13 @@ impl Server {
                 },
                 ..*segment
             };
-            if !segment::has_socket(&mut packet, &segment.key) {
-                return self.on_stray(packet, &segment, end);
+            match segment::kept(&mut packet, &segment.key) {
+                // It answers a SYN with what it has acknowledged (RFC 5961, section 4).
+                Kept::Socket => {}
+                Kept::TimeWait if !opens => {}
+                Kept::TimeWait | Kept::Nothing => {
+                    return self.on_stray(packet, &segment, end, opens)
+                }
             }
         }
         let addresses = (
@@ -94,18 +104,25 @@ impl Server {
         packet.accept()
     }
 
-    /// A segment of a connection of which nothing is left here, not even a TIME-WAIT; its service's address is in its key.
+    /// A segment of a connection of which nothing is left here, not even a TIME-WAIT, or a SYN of one that has no socket any more
+    /// (`opens`); its service's address is in its key.
     ///
     /// The stack would know nothing of it either, and can say so only if somebody listens on the service's port: it has no route
     /// of its own from an address that is not this machine's. So a client that a reset has not reached, or that has not believed it (RFC 5961, section 3), would never
     /// hear of the end. And of a SYN a listener might make a connection that nobody has dispatched.
-    fn on_stray(&self, packet: Packet<'_>, segment: &Segment, end: End) -> Verdict {
-        let End::Told { notice, switch } = end else {
-            // It may be another's by now.
+    fn on_stray(
+        &self,
+        packet: Packet<'_>,
+        segment: &Segment,
+        end: Option<End>,
+        opens: bool,
+    ) -> Verdict {
+        let Some(End::Told { notice, switch }) = end else {
+            // It may be another's by now, or its application has not let go of the socket: the switch hears of that soon.
             self.count(Counter::SegmentsLost);
             return packet.drop();
         };
-        if segment.flags.contains(Flags::SYN) && !segment.flags.contains(Flags::RST) {
+        if opens {
             // The switch does not know yet that the connection is gone. When it does, it takes the SYN that is repeated.
             self.notify(&notice, switch);
         } else if let Some(reset) = segment.reset() {
