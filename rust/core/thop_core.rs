@@ -58,6 +58,7 @@ pub mod packet;
 pub mod policy;
 pub mod request;
 pub mod ring;
+pub mod rounds;
 pub mod rules;
 pub mod syn;
 pub mod tls;

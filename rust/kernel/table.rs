@@ -22,6 +22,7 @@ use core::{
     ffi::CStr,
     marker::PhantomData,
     mem,
+    ops::Range,
     ptr::{
         self,
         NonNull, //
@@ -231,6 +232,9 @@ pub struct Table<T: Element> {
     longest: Atomic<u32>,
     /// The longest chain that the last sweep of all buckets has left.
     swept: Atomic<u32>,
+    /// Where a sweep by parts goes on, and the longest chain that this round of it has left so far.
+    part: Atomic<u32>,
+    part_longest: Atomic<u32>,
     cache: Arc<Cache<T>>,
 }
 
@@ -253,6 +257,8 @@ impl<T: Element> Table<T> {
             hasher,
             longest: Atomic::new(0),
             swept: Atomic::new(0),
+            part: Atomic::new(0),
+            part_longest: Atomic::new(0),
             cache,
         }
     }
@@ -444,13 +450,41 @@ impl<T: Element> Table<T> {
     }
 
     /// [`Table::sweep()`] of all buckets, each for itself.
-    pub fn sweep_all(&self, mut f: impl FnMut(&mut T) -> bool, mut gone: impl FnMut(T)) {
-        let (mut next, mut longest) = (0, 0);
-        while let Some(bucket) = self.next_used(next) {
-            longest = longest.max(self.sweep(bucket, &mut f, &mut gone));
-            next = bucket + 1;
-        }
+    pub fn sweep_all(&self, f: impl FnMut(&mut T) -> bool, gone: impl FnMut(T)) {
+        let longest = self.sweep_range(0..self.buckets(), f, gone);
         self.swept.store(longest, Relaxed);
+    }
+
+    /// The same of the next `count` buckets; after the last comes the first again. What [`Table::chains`] tells is new
+    /// after each round. Callers take turns: two at once would leave buckets to the next round.
+    pub fn sweep_part(&self, count: u32, f: impl FnMut(&mut T) -> bool, gone: impl FnMut(T)) {
+        let from = self.part.load(Relaxed);
+        let end = from.saturating_add(count).min(self.buckets());
+        let longest = self.sweep_range(from..end, f, gone);
+        let longest = longest.max(self.part_longest.load(Relaxed));
+        if end < self.buckets() {
+            self.part.store(end, Relaxed);
+            self.part_longest.store(longest, Relaxed);
+        } else {
+            self.part.store(0, Relaxed);
+            self.part_longest.store(0, Relaxed);
+            self.swept.store(longest, Relaxed);
+        }
+    }
+
+    /// [`Table::sweep()`] of these buckets. Returns the longest chain that is left.
+    fn sweep_range(
+        &self,
+        mut range: Range<u32>,
+        mut f: impl FnMut(&mut T) -> bool,
+        mut gone: impl FnMut(T),
+    ) -> u32 {
+        let mut longest = 0;
+        while let Some(bucket) = self.first_used(range.clone()) {
+            longest = longest.max(self.sweep(bucket, &mut f, &mut gone));
+            range.start = bucket + 1;
+        }
+        longest
     }
 
     /// Shows each element of a bucket to `f`, under the bucket's lock.
@@ -467,8 +501,12 @@ impl<T: Element> Table<T> {
 
     /// The first bucket from `from` on that has an element, as seen without locks.
     pub fn next_used(&self, from: u32) -> Option<u32> {
+        self.first_used(from..self.buckets())
+    }
+
+    fn first_used(&self, mut range: Range<u32>) -> Option<u32> {
         let buckets = self.prepared()?;
-        (from..self.buckets()).find(|&bucket| {
+        range.find(|&bucket| {
             // SAFETY: The pointer is only compared.
             unsafe { !ptr::read_volatile(buckets.at(bucket).first.get()).is_null() }
         })

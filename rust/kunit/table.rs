@@ -279,4 +279,44 @@ mod tests {
         assert_eq!(table.next_used(0), None);
         Ok(())
     }
+
+    #[test]
+    fn a_sweep_by_parts_meets_each_element_once_a_round() -> Result {
+        let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let cache = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;
+        let table = Table::new(cache, 16, 1000, ())?;
+        for key in 0..500 {
+            assert!(table.insert(Item::new(key, 0, &alive)).is_ok());
+        }
+        let mut longest = 0;
+        for bucket in 0..16 {
+            longest = longest.max(table.sweep(bucket, |_| false, drop));
+        }
+        // Three parts of seven buckets are a round of sixteen.
+        for round in 1..=3 {
+            for part in 0..3 {
+                // What is told of chains is of the round before.
+                assert_eq!(table.chains().0, if round == 1 { 0 } else { longest });
+                let mut met = 0;
+                table.sweep_part(
+                    7,
+                    |item| {
+                        item.value += 1;
+                        met += 1;
+                        false
+                    },
+                    drop,
+                );
+                assert!(part == 2 || met > 0);
+            }
+            for key in 0..500 {
+                assert_eq!(table.with(&key, |item| item.value), Some(round));
+            }
+        }
+        let mut gone = 0;
+        table.sweep_part(u32::MAX, |item| item.value == 3, |_| gone += 1);
+        assert_eq!(gone, 500);
+        assert_eq!(table.chains().0, 0);
+        Ok(())
+    }
 }

@@ -40,6 +40,7 @@ use thop_core::{
     clock::remaining,
     hash::Hasher,
     heap::List,
+    rounds::SLICE_MS,
     wire::{
         Body,
         Handoff,
@@ -99,8 +100,7 @@ use crate::{
     worker::{
         Agenda,
         GATHER_MS,
-        NOTICE_MS,
-        SWEEP_MS, //
+        NOTICE_MS, //
     },
 };
 
@@ -161,7 +161,7 @@ pub(crate) struct Server {
     pub(crate) live: Live,
     /// Handoffs refused since `boot`.
     pub(crate) drops: Atomic<u64>,
-    /// When the table was searched last for what has expired, milliseconds since boot.
+    /// When a slice of the table was last searched for what has expired, milliseconds since boot.
     swept_ms: Atomic<u64>,
     pub(crate) cpu: Arc<Cpu>,
     pub(crate) sockets: Sockets,
@@ -305,12 +305,12 @@ impl Instance for Server {
         let next = self.look();
         // The worker runs far more often, for handoffs.
         let now = now_ms();
-        if now.saturating_sub(self.swept_ms.load(Relaxed)) >= u64::from(SWEEP_MS) {
+        if now.saturating_sub(self.swept_ms.load(Relaxed)) >= u64::from(SLICE_MS) {
             self.swept_ms.store(now, Relaxed);
             self.sweep(now);
         }
         // While there is anything, age is looked after.
-        let next = next.unwrap_or(u64::from(SWEEP_MS)).min(u64::from(SWEEP_MS)) as u32;
+        let next = next.unwrap_or(u64::from(SLICE_MS)).min(u64::from(SLICE_MS)) as u32;
         (!self.handoffs.is_empty()).then_some(next.max(1))
     }
 

@@ -5,6 +5,7 @@
 use kernel::sync::atomic::Relaxed;
 use thop_core::{
     addr::FlowKey,
+    rounds::SLICE_MS,
     wire::{
         Body,
         DropReason,
@@ -41,8 +42,7 @@ use crate::{
     worker::{
         ANSWER_MS,
         ASK_MS,
-        NOTICE_MS,
-        SWEEP_MS, //
+        NOTICE_MS, //
     },
 };
 
@@ -296,7 +296,7 @@ impl Server {
                     unwatched: false,
                 });
                 // Nobody else might look after its age.
-                self.worker.kick_in(SWEEP_MS);
+                self.worker.kick_in(SLICE_MS);
             }
         }
         self.reply(received, Body::Forgotten);

@@ -9,6 +9,7 @@ use kernel::prelude::*;
 use thop_core::{
     addr::FlowKey,
     deadline::Deadlines,
+    rounds,
     wire::Message, //
 };
 use thop_kernel::{
@@ -48,8 +49,6 @@ pub(crate) const NOTICE_MS: u64 = 200;
 const NOTICES: u8 = 8;
 /// How many handoffs a sweep looks at for which there was no memory. Others must wait for the next.
 const UNWATCHED: usize = 16;
-/// How often the table is searched for what has expired.
-pub(crate) const SWEEP_MS: u32 = 1_000;
 
 /// A socket that shall end.
 struct Ending {
@@ -194,11 +193,17 @@ impl Server {
         }
     }
 
-    /// Removes what has expired, and looks at what nobody else would.
+    /// Removes what has expired of a slice of the table, and looks at what nobody else would.
     pub(crate) fn sweep(&self, now: u64) {
         let mut unwatched = [None; UNWATCHED];
         let mut free = unwatched.iter_mut();
-        self.handoffs.sweep_all(
+        let Parameters {
+            linger_ms,
+            closed_ms,
+            ..
+        } = *self.parameters;
+        self.handoffs.sweep_part(
+            rounds::slice(self.handoffs.buckets(), linger_ms.min(closed_ms)),
             |handed| {
                 if handed.unwatched {
                     if let Some(place) = free.next() {
@@ -206,7 +211,7 @@ impl Server {
                         handed.unwatched = false;
                     }
                 }
-                handed.expired(self.parameters.linger_ms, self.parameters.closed_ms, now)
+                handed.expired(linger_ms, closed_ms, now)
             },
             drop,
         );

@@ -111,7 +111,7 @@ pub(crate) struct Switch {
     next_server: Atomic<u32>,
     /// Whether servers have lost connections that are still in the table.
     pub(crate) purge: Atomic<bool>,
-    /// When the table was last searched for what has expired, milliseconds since boot.
+    /// When a slice of the table was last searched for what has expired, milliseconds since boot.
     pub(crate) swept_ms: Atomic<u64>,
     /// When this life began, milliseconds since boot.
     pub(crate) born_ms: u64,

@@ -13,7 +13,11 @@ use kernel::{
 use thop_core::{
     addr::FlowKey,
     deadline::Deadlines,
-    packet::Ipv4Tcp, //
+    packet::Ipv4Tcp,
+    rounds::{
+        self,
+        SLICE_MS, //
+    }, //
 };
 use thop_kernel::{
     memory::AtomicHeap,
@@ -40,8 +44,6 @@ use crate::{
 
 /// How many locks the deadlines of handoffs are spread over.
 pub(crate) const SHARDS: usize = 16;
-/// How often the table is searched for what has expired, milliseconds.
-const SWEEP_MS: u64 = 1_000;
 /// For how long the worker rests, milliseconds, unless somebody asks for it: what is due meanwhile is done at once.
 const REST_MS: u64 = 10;
 
@@ -62,7 +64,7 @@ impl Switch {
 
     /// Does what is due. Returns after how many milliseconds there is more to do.
     pub(crate) fn work(&self) -> Option<u32> {
-        let mut next = SWEEP_MS;
+        let mut next = u64::from(SLICE_MS);
         for shard in &self.agenda {
             loop {
                 let now = now_ms();
@@ -78,7 +80,7 @@ impl Switch {
             }
         }
         let now = now_ms();
-        if now.saturating_sub(self.swept_ms.load(Relaxed)) >= SWEEP_MS {
+        if now.saturating_sub(self.swept_ms.load(Relaxed)) >= u64::from(SLICE_MS) {
             self.swept_ms.store(now, Relaxed);
             self.sweep(now);
         }
@@ -158,9 +160,11 @@ impl Switch {
         self.worker.kick();
     }
 
+    /// Removes what has expired of a slice of the table.
     fn sweep(&self, now: u64) {
         let timeouts = &self.parameters.timeouts;
-        self.table.sweep_all(
+        self.table.sweep_part(
+            rounds::slice(self.table.buckets(), timeouts.shortest_ms()),
             |connection| connection.flow.expired(timeouts, now as u32),
             |connection| {
                 self.count(Counter::Expired);
