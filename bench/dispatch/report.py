@@ -1,11 +1,18 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Turns what the benchmarks print, on standard input, into results/dispatch.csv, .md and .svg."""
+"""Turns what the benchmarks print, on standard input, into tables and a plot in dispatch/results, and bench/results.json.
+
+    cd bench && python3 -m dispatch.report
+"""
 
 import math
 import os
 import re
 import sys
+
+from results import Result, keep
+
+RESULTS = "dispatch/results"
+BY_ORACLE = ", by httparse"
 
 text = sys.stdin.read()
 policies = [(int(n), name, float(ns)) for n, name, ns in
@@ -23,15 +30,15 @@ pools = sorted(base)
 counts = sorted({n for n, _, _ in routes})
 cost = {(n, name): ns for n, name, ns in policies} | {(n, kind): ns for n, kind, ns in routes}
 
-os.makedirs("results", exist_ok=True)
-with open("results/dispatch.csv", "w") as out:
+os.makedirs(RESULTS, exist_ok=True)
+with open(f"{RESULTS}/dispatch.csv", "w") as out:
     print("what,size,ns,times_rr", file=out)
     for n, name, ns in policies:
         print(f"policy {name},{n},{ns},{ns / base[n]:.2f}", file=out)
     for n, kind, ns in routes:
         print(f"route by {kind},{n},{ns},{ns / unit:.2f}", file=out)
 
-with open("results/dispatch.md", "w") as out:
+with open(f"{RESULTS}/dispatch.md", "w") as out:
     def table(title, columns, rows, factor):
         print(f"| {title} | " + " | ".join(columns) + " |\n|---|" + "---:|" * len(columns), file=out)
         for row, keys in rows:
@@ -45,11 +52,11 @@ with open("results/dispatch.md", "w") as out:
     table("route by", [f"{n:,} routes" for n in counts],
           [(kind, [(n, kind) for n in counts]) for kind in kinds], lambda n: unit)
 
-with open("results/logic.md", "w") as out:
+with open(f"{RESULTS}/logic.md", "w") as out:
     print("What the pure logic costs, nanoseconds, the best of 20 samples; in brackets as a multiple of what the same\n"
           "request takes `httparse`. `make bench-dispatch` has written this.\n", file=out)
     print("| what | ns |\n|---|---:|", file=out)
-    oracle = {what.removesuffix(", by httparse"): ns for what, ns in logic if what.endswith(", by httparse")}
+    oracle = {what.removesuffix(BY_ORACLE): ns for what, ns in logic if what.endswith(BY_ORACLE)}
     for what, ns in logic:
         ratio = f" ({ns / oracle[what]:.2f})" if what in oracle else ""
         print(f"| {what} | {ns:,.1f}{ratio} |", file=out)
@@ -80,5 +87,10 @@ for kind in ends:
     svg += [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>',
             f'<g fill="{colour}">{say(WIDTH - RIGHT + 8, at, "start", kind)}</g>']
 svg.append("</svg>")
-with open("results/dispatch.svg", "w") as out:
+with open(f"{RESULTS}/dispatch.svg", "w") as out:
     print("\n".join(svg), file=out)
+
+keep([Result(f"logic: {what.removesuffix(BY_ORACLE)}", "httparse" if what.endswith(BY_ORACLE) else "thop", 1, 1, 0, ns, "ns")
+      for what, ns in logic] +
+     [Result(f"decision: {name}", "thop", 1, 1, n, ns, "ns") for n, name, ns in policies] +
+     [Result(f"route by {kind}", "thop", 1, 1, n, ns, "ns") for n, kind, ns in routes])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-# What it costs to forward a client's segment to its server. One processor, or several at once; segments of 60 octets with their Ethernet
-# header; each contender is filled with connections first, by handshakes and requests.
+# What it costs to forward a client's segment to its server, by CONTENDER with COUNT connections, which handshakes and requests make
+# first; what those take of memory, and of time when nothing comes. One processor, or several at once; segments of 60 octets with
+# their Ethernet header.
 # run: --servers 1 --cpus 1 --memory 6144 --timeout 7200 --switch-args insecure=1 --server-args insecure=1
 set -euo pipefail
 . "$WITH/lib.sh"
@@ -9,19 +10,11 @@ ASKERS=$CLIENTS IPVS_ARGS=conn_tab_bits=20
 # Of 60 octets 54 are headers.
 PAYLOAD=6
 SEGMENTS=20000
+# How often so many are sent, a figure each.
+ROUNDS=1
+# How many processors send at once, one after the other; each at most as many as the machine has.
+PROCESSORS=1
 . "$WITH/forward.conf"
-# How many processors send at once, one figure after the other; each at most as many as the machine has.
-PROCESSORS=${PROCESSORS:-1}
-# contenders COUNT: at a million, where filling a table takes longer than all the rest, only those that the aims are about.
-contenders() {
-	if [ -n "$CONTENDERS" ]; then
-		echo "$CONTENDERS"
-	elif [ "$1" -ge 1000000 ]; then
-		echo direct flowtable ipvs-dr thop
-	else
-		echo direct forward flowtable ipvs-nat ipvs-dr thop thop-siphash
-	fi
-}
 
 unload_modules
 stop_nginx 1
@@ -32,16 +25,14 @@ spawn_server() {
 	SERVING=$!
 }
 
-# --- the contenders: NAME_begins COUNT, NAME_ends; TO is where clients send to
+# --- the contenders: NAME_begins COUNT; TO is where clients send to
 
 direct_begins() { TO=$FAR_SERVER; }
-direct_ends() { :; }
 
 forward_begins() {
 	TO=$BACK_SERVER
 	on switch sysctl -qw net.ipv4.ip_forward=1
 }
-forward_ends() { on switch sysctl -qw net.ipv4.ip_forward=0; }
 
 # As the kernel's documentation has it (Documentation/networking/nf_flowtable.rst).
 flowtable_begins() {
@@ -70,60 +61,61 @@ flowtable_begins() {
 	# It wants to see both directions, once.
 	answers_via $BACK_SWITCH
 }
-flowtable_ends() {
-	on switch nft delete table ip fast
-	on switch sysctl -qw net.ipv4.ip_forward=0
-	answers_via $DIRECT_CLIENT
-}
 
 thop_begins() {
 	TO=$VIP
-	load_switch "$SWITCH_ARGS buckets=${3:-$(($1 + 65536))} connections=$(($1 + 65536)) ${2:-}"
+	# A bucket for each, or the default.
+	load_switch "$SWITCH_ARGS buckets=${3:-$(($1 > 65536 ? $1 : 65536))} connections=$(($1 + 65536)) ${2:-}"
 	configure <<-END
 		pool web check-interval off
 		server s pool web address $BACK_SERVER:80
 		service web address $VIP:80 pool web
 	END
 }
-thop_ends() { unload_module thop_switch; }
 # The table's hash with a secret key instead of the paper's XOR.
 thop-siphash_begins() { thop_begins "$1" hash=siphash; }
-thop-siphash_ends() { thop_ends; }
 # All connections behind one lock.
 thop-one-bucket_begins() { thop_begins "$1" '' 1; }
-thop-one-bucket_ends() { thop_ends; }
 
 # --- measuring
 
-# A figure of few connections would be noise.
+# Of fewer connections, what they take would be noise.
 ENOUGH=100000
+# How long nothing comes: the kernel looks through tables every second, and some every minute.
+REST=60
 
-for count in $COUNTS; do
-	for contender in $(contenders "$count"); do
-		memory=$(kernel_memory)
-		"${contender}_begins" "$count"
-		spawn_server
-		case $contender in
-		direct | forward) ;;
-		*)
-			traffic client establish --service $TO --connections "$count"
-			# What is on its way arrives, and what is no longer used goes.
-			sleep 1
-			[ "$count" -lt $ENOUGH ] || echo "memory $contender $count $(($(kernel_memory) - memory))"
-			;;
-		esac
-		for processors in $PROCESSORS; do
-			before=$(sunk)
-			traffic client flood --service $TO --connections "$count" --segments $SEGMENTS --payload $PAYLOAD \
-				--processors "$processors"
-			sleep 0.1
-			arrived=$(($(sunk) - before))
-			[ "$arrived" = $((processors * (SEGMENTS + SEGMENTS / 10))) ] || fail "$contender: $arrived segments have arrived"
-			# What the two marks were for.
-			echo "measured forward $contender $count $SEGMENTS $processors"
-		done
-		kill "$SERVING"
-		wait "$SERVING" || true
-		"${contender}_ends"
+spawn_server
+# What the kernel keeps for those who send and receive is there before it is asked what the connections take.
+traffic client establish --service $FAR_SERVER --connections 1000
+memory=$(kernel_memory)
+"${CONTENDER}_begins" "$COUNT"
+case $CONTENDER in
+direct | forward) ;;
+*)
+	traffic client establish --service $TO --connections "$COUNT"
+	# What is on its way arrives, and what is no longer used goes.
+	sleep 1
+	[ "$COUNT" -lt $ENOUGH ] || echo "memory $CONTENDER $COUNT $(($(kernel_memory) - memory))"
+	;;
+esac
+
+# Each line `measured` says what two marks were for.
+for processors in $PROCESSORS; do
+	for ((round = 0; round < ROUNDS; round++)); do
+		before=$(sunk)
+		traffic client flood --service $TO --connections "$COUNT" --segments $SEGMENTS --payload $PAYLOAD \
+			--processors "$processors"
+		sleep 0.1
+		arrived=$(($(sunk) - before))
+		[ "$arrived" = $((processors * (SEGMENTS + SEGMENTS / 10))) ] || fail "$arrived segments have arrived"
+		echo "measured forward $CONTENDER $COUNT $SEGMENTS $processors"
 	done
 done
+[ "$COUNT" -lt $ENOUGH ] || {
+	traffic client mark
+	sleep $REST
+	traffic client mark
+	echo "measured upkeep $CONTENDER $COUNT $REST 1"
+}
+kill "$SERVING"
+wait "$SERVING" || true

@@ -94,8 +94,7 @@ print(sum(e["counter"]["packets"] for r in json.load(sys.stdin)["nftables"] if "
 # answers_via ADDRESS: the way that the server's answers take to those who ask, $ASKERS.
 answers_via() { ip -n server1 route replace "$ASKERS" via "$1"; }
 
-# The contenders ipvs-nat and ipvs-dr, as NAME_begins and NAME_ends. IPVS_ARGS: of its module; TO: where clients
-# send to.
+# The contenders ipvs-nat and ipvs-dr, as NAME_begins. IPVS_ARGS: of its module; TO: where clients send to.
 ipvs_begins() {
 	TO=$VIP
 	# shellcheck disable=SC2086
@@ -105,24 +104,11 @@ ipvs_begins() {
 	on switch ipvsadm -A -t "$VIP:80" -s rr
 	on switch ipvsadm -a -t "$VIP:80" -r $BACK_SERVER:80 "$1"
 }
-ipvs_ends() {
-	on switch ipvsadm -C
-	on switch sysctl -qw net.ipv4.ip_forward=0
-	modprobe -r ip_vs_rr ip_vs
-}
 ipvs-nat_begins() {
 	ipvs_begins -m
 	answers_via $BACK_SWITCH
 }
-ipvs-nat_ends() {
-	ipvs_ends
-	answers_via $DIRECT_CLIENT
-}
 ipvs-dr_begins() {
 	ipvs_begins -g
 	ip -n server1 address add "$VIP/32" dev lo
-}
-ipvs-dr_ends() {
-	ipvs_ends
-	ip -n server1 address del "$VIP/32" dev lo
 }

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
-"""From what a machine printed and counted to bench/results.json and a table.
+"""From what machines printed and counted to bench/results.json and a table.
 
-    report.py forward|scaling|chain|web|profile KERNEL PRINTED COUNTED
+    cd bench && python3 -m net.report forward|scaling|chain|web|profile KERNEL FOLDER
 
-PRINTED has a line `measured ...` for every two lines of COUNTED: the marks before and after, each with the instructions of
-every processor so far. For a profile COUNTED.2, COUNTED.4 and so on say what was executed in between.
+FOLDER has a folder for each machine. Its file `printed` has a line `measured ...` for every two lines of `counted`: the marks before
+and after, each with the instructions of every processor so far. For a profile `counted.2`, `counted.4` and so on say what was
+executed in between.
 """
 
 import bisect
 import collections
-import json
+import glob
 import math
-import os
 import re
 import sys
+
+from results import Result, keep
 
 # How fast a processor is that throughput is told of, instructions per second, and the load at which it is told how idle it is,
 # requests per second.
@@ -23,17 +25,13 @@ LOAD = 5_000
 NOTHING = "direct"
 MEGABYTE = 1 << 20
 
-# One row of bench/results.json.
-Result = collections.namedtuple("Result", "bench contender connections cpus size value unit")
-
-
-class Run:
+class Machine:
     """What a machine has printed, and the file with what was counted."""
 
-    def __init__(self, printed, counted):
-        self.counted = counted
+    def __init__(self, folder):
+        self.counted = f"{folder}/counted"
         self.printed = collections.defaultdict(list)
-        for line in open(printed):
+        for line in open(f"{folder}/printed"):
             kind, *words = line.split() or [""]
             self.printed[kind].append(words)
 
@@ -62,13 +60,21 @@ class Run:
             yield int(address, 16), list(map(int, counts))
 
 
-def keep(results):
-    """They take the place of those before of the same benches."""
-    file, benches = "results.json", {one.bench for one in results}
-    kept = json.load(open(file)) if os.path.exists(file) else []
-    kept = [one for one in kept if one["bench"] not in benches] + [one._asdict() for one in results]
-    with open(file, "w") as f:
-        f.write("[\n" + ",\n".join(json.dumps(one) for one in kept) + "\n]\n")
+class Run:
+    """What all machines have measured."""
+
+    def __init__(self, folder):
+        self.machines = [Machine(one) for one in sorted(glob.glob(f"{folder}/*/"))]
+
+    def measured(self):
+        """As of each machine."""
+        for machine in self.machines:
+            yield from machine.measured()
+
+    def memory(self):
+        """As of each machine."""
+        for machine in self.machines:
+            yield from machine.memory()
 
 
 def plot(name, svg):
@@ -90,7 +96,7 @@ def table(results, columns, less=None, unit_of="haproxy", missing="-"):
                 cells.append(missing)
                 continue
             base = value[less] if less else 0
-            other = value.get(unit_of, 0) - base
+            other = value.get(unit_of, base) - base
             ratio = f" ({(value[name] - base) / other:.3g})" if other else ""
             cells.append(f"{value[name] - base:,.0f}{ratio}")
         yield f"| {name} | " + " | ".join(cells) + " |"
@@ -149,9 +155,16 @@ def bars(title, unit, results, columns, less=None):
 
 
 def forward(kernel, run):
+    rounds, upkeep = collections.defaultdict(list), []
+    for (kind, contender, connections, times, _), executed in run.measured():
+        each = round(sum(executed) / int(times))
+        if kind == "upkeep":
+            upkeep.append(Result("upkeep", contender, int(connections), 1, 0, each, "instructions/second"))
+        else:
+            rounds[contender, int(connections)].append(each)
     costs = [
-        Result("forward", contender, int(connections), 1, 60, round(sum(executed) / int(times)), "instructions/segment")
-        for (_, contender, connections, times, _), executed in run.measured()
+        Result("forward", contender, connections, 1, 60, min(of_all), "instructions/segment")
+        for (contender, connections), of_all in rounds.items()
     ]
     room = [
         Result("memory", contender, connections, 1, 0, round(octets / connections), "octets/connection")
@@ -166,25 +179,35 @@ def forward(kernel, run):
     columns = by_connections(costs)
     title = "Forwarding a segment: instructions, by connections in the table"
     plot("forward", bars(title, "instructions for each segment", costs, columns, less=NOTHING))
-    return costs + room, [
+    text = [
         f"# What forwarding a segment costs, kernel {kernel}",
         "",
         "Instructions of the whole machine for one segment of a client (60 octets with its Ethernet header), less what the",
         "generator and the sink alone cost; in brackets the ratio to the flowtable. One processor under QEMU's `-icount`,",
-        "counted by a plugin; a client, a switch and a server in network namespaces, joined by veth. Made by",
-        "`make bench-forward`.",
+        "counted by a plugin; a client, a switch and a server in network namespaces, joined by veth; each figure from a machine of its",
+        "own, the least of ten times 5,000 segments. Made by `make bench-forward`.",
         "",
         *table(costs, columns, less=NOTHING, unit_of="flowtable"),
         "",
         "![The same as bars](forward.svg)",
-        *([] if not room else [
+    ]
+    if room:
+        text += [
             "",
             "What the kernel uses for each connection, octets, with the tables, which were given room for all of them; in brackets the",
             "ratio to IPVS-DR:",
             "",
             *table(room, by_connections(room), unit_of="ipvs-dr"),
-        ]),
-    ]
+        ]
+    if upkeep:
+        text += [
+            "",
+            "What the machine executes in a second in which nothing comes, instructions, less what it does without any of them: tables are",
+            "looked through for what has ended. It is not in the figures above, as far as ten rounds have one that it does not fall into:",
+            "",
+            *table(upkeep, by_connections(upkeep), less=NOTHING, unit_of="flowtable"),
+        ]
+    return costs + room + upkeep, text
 
 
 def scaling(kernel, run):
@@ -332,33 +355,34 @@ def by_function(begins, names, blocks):
 
 
 def profile(kernel, run):
-    begins, names = run.functions()
     text = [
         f"# Where the switch's instructions go, kernel {kernel}",
         "",
         "As [web](web.md), by functions of the kernel and the modules; what was inlined belongs to who called it. Functions with less than",
         "one in a hundred are left out. Made by `make bench-profile`.",
     ]
-    for at, ((kind, contender, size, count, *_), _) in enumerate(run.measured(), 1):
-        size, count = int(size), int(count)
-        executed = by_function(begins, names, run.profile(at))
-        small = size < 10_000
-        times = count if small else count * size / MEGABYTE
-        total = sum(executed.values())
-        text += [
-            "",
-            f"## {contender}, {kind}s of {size_of(size)}: {total / times:,.0f} for each {'connection' if small else 'megabyte'}",
-            "",
-            "| function | instructions | part |",
-            "|---|---:|---:|",
-            *(f"| `{name}` | {n / times:,.0f} | {n / total:.1%} |" for name, n in executed.most_common() if n >= total / 100),
-        ]
+    for machine in run.machines:
+        begins, names = machine.functions()
+        for at, ((kind, contender, size, count, *_), _) in enumerate(machine.measured(), 1):
+            size, count = int(size), int(count)
+            executed = by_function(begins, names, machine.profile(at))
+            small = size < 10_000
+            times = count if small else count * size / MEGABYTE
+            total = sum(executed.values())
+            text += [
+                "",
+                f"## {contender}, {kind}s of {size_of(size)}: {total / times:,.0f} for each {'connection' if small else 'megabyte'}",
+                "",
+                "| function | instructions | part |",
+                "|---|---:|---:|",
+                *(f"| `{name}` | {n / times:,.0f} | {n / total:.1%} |" for name, n in executed.most_common() if n >= total / 100),
+            ]
     return [], text
 
 
-def main(bench, kernel, printed, counted):
+def main(bench, kernel, folder):
     report = {"forward": forward, "scaling": scaling, "chain": chain, "web": web, "profile": profile}[bench]
-    results, lines = report(kernel, Run(printed, counted))
+    results, lines = report(kernel, Run(folder))
     keep(results)
     text = "\n".join(lines) + "\n"
     with open(f"net/results/{bench}.md", "w") as f:

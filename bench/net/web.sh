@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# What a request costs. Each is on a connection of its own, to a real nginx.
+# What a request costs with CONTENDER. Each is on a connection of its own, to a real nginx.
 #
 # With one processor: the whole chain, and how long it takes; the machine has its own time, so that what
 # the host does besides does not show. Runs differ by some percent, as hashes and addresses are drawn anew.
@@ -12,7 +12,6 @@ set -euo pipefail
 ASKERS=$FRONT_CLIENT/32 IPVS_ARGS=
 
 . "$WITH/web.conf"
-CONTENDERS=${CONTENDERS:-direct ipvs-nat ipvs-dr nginx haproxy thop}
 # Whether to say where the functions are, that what each has executed can be told.
 PROFILE=${PROFILE:-}
 
@@ -50,10 +49,9 @@ start_server() {
 	alone || taskset -pc 0 $$ >/dev/null
 }
 
-# --- the contenders: NAME_begins, NAME_ends; TO is where clients send to
+# --- the contenders: NAME_begins; TO is where clients send to
 
 direct_begins() { TO=$FAR_SERVER; }
-direct_ends() { :; }
 
 # Keeps connections to the server, as its documentation has it (module ngx_http_upstream).
 nginx_begins() {
@@ -89,12 +87,6 @@ nginx_begins() {
 	CONF
 	by_switch nginx -e stderr -c "$PWD/proxy/nginx.conf"
 }
-nginx_ends() {
-	local pid
-	pid=$(cat proxy/nginx.pid)
-	kill "$pid"
-	while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
-}
 
 # Connections to the server are shared (the default, http-reuse safe), large responses spliced.
 haproxy_begins() {
@@ -117,14 +109,8 @@ haproxy_begins() {
 		backend web
 			server s $BACK_SERVER:80
 	CONF
-	# exec, so that what is killed is HAProxy itself.
-	(exec "${FOR_SWITCH[@]}" on switch haproxy -q -f haproxy.cfg) &
-	HAPROXY=$!
+	by_switch haproxy -q -f haproxy.cfg &
 	wait_for 600 eval 'on switch ss -Htln "sport = :80" | grep -q .'
-}
-haproxy_ends() {
-	kill $HAPROXY
-	wait $HAPROXY || true
 }
 
 thop_begins() {
@@ -136,7 +122,6 @@ thop_begins() {
 		service web address $VIP:80 pool web
 	END
 }
-thop_ends() { unload_modules; }
 
 # --- measuring
 
@@ -165,7 +150,7 @@ ask() {
 	occupy
 	times=$(by_client "$WITH/traffic" requests --service $TO --count "$count" --at-once "$at_once" "$@")
 	release
-	echo "measured $direction $contender $size $count $at_once $times"
+	echo "measured $direction $CONTENDER $size $count $at_once $times"
 }
 
 ip -n server1 address add $FAR_SERVER/32 dev lo
@@ -174,20 +159,15 @@ mkdir files
 for file in 1k 100k 1m 100m; do cp "$WWW/files/$file" files/; done
 mount --bind files "$WWW/files"
 start_server
-for contender in $CONTENDERS; do
-	"${contender}_begins"
-	ask 1024 "$REQUESTS" download 64 --path /1k --length 1024 --first 200
-	[ -z "$LARGE" ] || {
-		ask 102400 100 download 4 --path /100k --length 102400 --first 8
-		ask 1048576 100 download 4 --path /1m --length 1048576 --first 4
-		ask 104857600 2 download 1 --path /100m --length 104857600 --first 1
-		ask 1048576 100 upload 4 --path /upload/x --upload 1048576 --first 4
-	}
-	[ -z "$PROFILE" ] || awk '$2 ~ /^[tTwW]$/ { print "symbol", $1, $3, $4 }' /proc/kallsyms
-	# One after the other.
-	! alone || ask 1024 "$REQUESTS" latency 1 --path /1k --length 1024
-	"${contender}_ends"
-	# What it leaves behind, TIME-WAIT and the timers of its tables, is not to be the next one's. It takes no time of the host's.
-	sleep 150
-done
+"${CONTENDER}_begins"
+ask 1024 "$REQUESTS" download 64 --path /1k --length 1024 --first 200
+[ -z "$LARGE" ] || {
+	ask 102400 100 download 4 --path /100k --length 102400 --first 8
+	ask 1048576 100 download 4 --path /1m --length 1048576 --first 4
+	ask 104857600 2 download 1 --path /100m --length 104857600 --first 1
+	ask 1048576 100 upload 4 --path /upload/x --upload 1048576 --first 4
+}
+[ -z "$PROFILE" ] || awk '$2 ~ /^[tTwW]$/ { print "symbol", $1, $3, $4 }' /proc/kallsyms
+# One after the other.
+! alone || ask 1024 "$REQUESTS" latency 1 --path /1k --length 1024
 umount --lazy "$WWW/files"
