@@ -103,7 +103,7 @@ def table(results, columns, less=None, unit_of="haproxy", missing="-"):
 
 
 # Colours that the colour-blind can tell apart (Okabe and Ito); a contender has the same in every plot.
-COLOURS = {"thop": "#0072b2", "thop-siphash": "#56b4e9", "haproxy": "#d55e00", "nginx": "#009e73", "ipvs-nat": "#cc79a7",
+COLOURS = {"thop": "#0072b2", "thop-siphash": "#56b4e9", "thop-sockets": "#56b4e9", "haproxy": "#d55e00", "nginx": "#009e73", "ipvs-nat": "#cc79a7",
            "ipvs-dr": "#e69f00", "flowtable": "#f0e442", "forward": "#999999", "direct": "#444444"}
 
 

@@ -115,13 +115,15 @@ haproxy_begins() {
 
 thop_begins() {
 	TO=$VIP
-	load_modules
+	load_modules "${1:-}"
 	configure <<-END
 		pool web
 		server s pool web address $BACK_SERVER:80
 		service web address $VIP:80 pool web
 	END
 }
+# With a socket at the switch for every connection.
+thop-sockets_begins() { thop_begins first_segment=0; }
 
 # --- measuring
 
