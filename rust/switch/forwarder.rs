@@ -130,7 +130,8 @@ impl Switch {
     /// Softirq, RCU read-side section.
     #[inline]
     pub(crate) fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict {
-        if self.table.is_empty() && !self.parameters.first_segment {
+        // A namespace that never had a service, a container's for instance, has no segments of ours to look for.
+        if !self.table.is_prepared() || self.table.is_empty() && !self.parameters.first_segment {
             return packet.accept();
         }
         match segment::read(packet) {
