@@ -205,7 +205,8 @@ def forward(kernel, run):
             "What the machine executes in a second in which nothing comes, instructions, less what it does without any of them: tables are",
             "looked through for what has ended. It is not in the figures above, as far as ten rounds have one that it does not fall into:",
             "",
-            *table(upkeep, by_connections(upkeep), less=NOTHING, unit_of="flowtable"),
+            # Routing has no table.
+            *table([one for one in upkeep if one.contender != "forward"], by_connections(upkeep), less=NOTHING, unit_of="flowtable"),
         ]
     return costs + room + upkeep, text
 
