@@ -232,7 +232,7 @@ def scaling(kernel, run):
 
 
 CONTENDERS = "Every request (200 octets) is on a connection of its own, to a real nginx; servers answer past the switch where the " \
-             "contender allows it."
+             "contender allows it. thop-sockets is THOP with `first_segment=0`."
 
 
 def size_of(octets):
