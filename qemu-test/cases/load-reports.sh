@@ -281,7 +281,7 @@ for message in (
     *(finish(answer[:n]) for n in range(8, len(answer))),
     good + b"\0", finish(good + b"\0"), finish(answer + b"\0"),
     *(ping(me, **wrong) for wrong in (
-        dict(version=2), dict(reserved=1), dict(family=0), dict(family=6), dict(length=35), dict(length=37))),
+        dict(version=1), dict(reserved=1), dict(family=0), dict(family=6), dict(length=35), dict(length=37))),
     # Reserved octets, one after the other.
     *(finish(good[:n] + b"\1" + good[n + 1:]) for n in (25, 26, 27, 30, 31)),
     ping((me[0], 0)), load((me[0], 0)),

@@ -40,7 +40,7 @@ for length in range(len(good)):
         send(target, finish(good[:length]))
 for opcode in (*range(CREATE, CONFIRM + 1), LATE):
     for wrong in (
-        dict(version=0), dict(version=2), dict(reserved=1), dict(family=6), dict(family=0),
+        dict(version=0), dict(version=1), dict(reserved=1), dict(family=6), dict(family=0),
         dict(length=0), dict(length=65535), dict(length=47), dict(reason=0 if opcode == NOTIFYDROP else 1),
         dict(reason=255),
     ):

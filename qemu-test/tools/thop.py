@@ -15,6 +15,7 @@ import time
 from raw_tcp import checksum, ip_packets
 
 PROTOCOL = 253
+VERSION = 2
 CREATE, CREATED, NOTIFYCLS, NOTIFYDROP, CLOSEACK, FORGET, FORGOTTEN, CONFIRM, PING, LOAD, SEALED, LATE, BUNDLE = range(1, 14)
 NAMES = "? CREATE CREATED NOTIFYCLS NOTIFYDROP CLOSEACK FORGET FORGOTTEN CONFIRM PING LOAD SEALED LATE BUNDLE".split()
 WSCALE, SACK, TIMESTAMP, ECN, WITH_FIN = (1 << n for n in range(5))
@@ -27,7 +28,7 @@ def finish(message, length=None):
     return message[:2] + struct.pack("!H", checksum(message)) + message[4:]
 
 
-def message(opcode, handoff, client, service, server, reason=0, create=b"", version=1, reserved=0,
+def message(opcode, handoff, client, service, server, reason=0, create=b"", version=VERSION, reserved=0,
             family=4, length=None, boot=1, clock=1):
     if opcode in (CREATED, LATE) and not create:
         create = struct.pack("!QI", boot, clock)
@@ -40,10 +41,10 @@ def message(opcode, handoff, client, service, server, reason=0, create=b"", vers
 
 
 def state(request=b"", isn_client=1000, isn_switch=2000, ts_recent=1, ts_last=1, window=65535,
-          mss=1460, snd_wscale=7, rcv_wscale=7, options=WSCALE | SACK | TIMESTAMP, lease=5000,
+          rtt_us=0, mss=1460, snd_wscale=7, rcv_wscale=7, options=WSCALE | SACK | TIMESTAMP, lease=5000,
           deadline=0, request_len=None):
     """The part that only CREATE has. A server obeys it before its deadline only: see Clock."""
-    return struct.pack("!IIIIIHBBHHII", isn_client, isn_switch, ts_recent, ts_last, window, mss,
+    return struct.pack("!IIIIIIHBBHHII", isn_client, isn_switch, ts_recent, ts_last, window, rtt_us, mss,
                        snd_wscale, rcv_wscale, options, lease, deadline & 0xFFFFFFFF,
                        len(request) if request_len is None else request_len) + request
 
@@ -53,7 +54,7 @@ Load = collections.namedtuple(
     "Load", "epoch sequence server boot drops connections queue queue_limit cpu listening clock")
 
 
-def monitor(opcode, epoch, sequence, server, more=b"", version=1, reserved=0, family=4, length=None):
+def monitor(opcode, epoch, sequence, server, more=b"", version=VERSION, reserved=0, family=4, length=None):
     """PING, or what begins LOAD."""
     out = struct.pack("!HHBBHQQBBHHH", opcode, 0, version, reserved, 0, epoch, sequence, family, 0, 0,
                       server[1], 0)
@@ -121,7 +122,7 @@ class Clock:
 
 def bundle(*messages):
     """These together: rust/core/wire/bundle.rs. Their own checksums are zero there."""
-    out = struct.pack("!HHBBH", BUNDLE, 0, 1, 0, 0)
+    out = struct.pack("!HHBBH", BUNDLE, 0, VERSION, 0, 0)
     for one in messages:
         out += one[:2] + b"\0\0" + one[4:]
     return finish(out)
@@ -215,7 +216,7 @@ def code(secret, source, destination, header, message):
 
 def seal(secret, source, destination, message, seal):
     """A message behind a seal. A `mac` of None becomes the right one."""
-    header = struct.pack("!HHBBHQQQ16s", SEALED, 0, 1, seal.key, 48 + len(message), seal.sender,
+    header = struct.pack("!HHBBHQQQ16s", SEALED, 0, VERSION, seal.key, 48 + len(message), seal.sender,
                          seal.receiver, seal.sequence, seal.mac or b"\0" * 16)
     if seal.mac is None:
         header = header[:32] + code(secret, source, destination, header, message)

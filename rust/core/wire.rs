@@ -13,7 +13,7 @@
 //! +-------------------------------+-------------------------------+
 //! |            opcode             |           checksum            |
 //! +---------------+---------------+-------------------------------+
-//! |  version = 1  |       0       |  length (whole, octets)       |
+//! |  version = 2  |       0       |  length (whole, octets)       |
 //! +---------------+---------------+-------------------------------+
 //! |                   epoch (64 bits, boot of the switch)         |
 //! |                   id (64 bits, within the epoch)              |
@@ -38,6 +38,7 @@
 //! |            ts_recent (the last TSval of the client)           |
 //! |            ts_last (the last TSval the switch sent)           |
 //! |            window of the client (octets)                      |
+//! |            round-trip time (microseconds; 0: not known)       |
 //! +-------------------------------+---------------+---------------+
 //! |    MSS to the client          |  snd_wscale   |  rcv_wscale   |
 //! +-------------------------------+---------------+---------------+
@@ -112,13 +113,13 @@ pub use seal::{
 };
 
 /// The version of the protocol spoken here.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Length of the header and the fields before the addresses, octets.
 const COMMON: usize = HEADER + 28;
 
 /// Length of what CREATE has after the addresses, octets.
-const CREATE_FIXED: usize = 36;
+const CREATE_FIXED: usize = 40;
 
 /// Length of what CREATED and LATE have after the addresses, octets.
 const LIFE_FIXED: usize = 12;
@@ -225,6 +226,9 @@ pub struct TcpState {
     pub ts_last: u32,
     /// The client's receive window, octets, already scaled.
     pub window: u32,
+    /// The round-trip time that the handshake has shown, microseconds; 0: not known. The server's timers and its
+    /// congestion control begin with it, as they would after a handshake of its own (RFC 6298, section 2.2).
+    pub rtt_us: u32,
     /// The largest segment that may be sent to the client, octets.
     pub mss: u16,
     /// Scale of the client's windows.
@@ -253,11 +257,13 @@ pub enum DropReason {
     Unsupported = 6,
     /// The kernel refused, and did not say why.
     Internal = 7,
+    /// A rule of the server's packet filter has dropped the connection's first segment, or kept it for too long.
+    Filtered = 8,
 }
 
 impl DropReason {
     /// Every reason there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::BacklogFull,
         Self::NoListener,
         Self::Mptcp,
@@ -265,6 +271,7 @@ impl DropReason {
         Self::Conflict,
         Self::Unsupported,
         Self::Internal,
+        Self::Filtered,
     ];
 
     /// How many reasons there are.
@@ -286,6 +293,7 @@ impl DropReason {
             5 => Self::Conflict,
             6 => Self::Unsupported,
             7 => Self::Internal,
+            8 => Self::Filtered,
             _ => return None,
         })
     }
@@ -301,6 +309,7 @@ impl fmt::Display for DropReason {
             Self::Conflict => "endpoints in use",
             Self::Unsupported => "not supported",
             Self::Internal => "internal error",
+            Self::Filtered => "packet filter",
         })
     }
 }
@@ -509,6 +518,7 @@ impl Message {
                 w.put(state.ts_recent.to_be_bytes())?;
                 w.put(state.ts_last.to_be_bytes())?;
                 w.put(state.window.to_be_bytes())?;
+                w.put(state.rtt_us.to_be_bytes())?;
                 w.put(state.mss.to_be_bytes())?;
                 w.put([state.snd_wscale, state.rcv_wscale])?;
                 w.put(state.options.bits().to_be_bytes())?;
@@ -560,6 +570,7 @@ impl Message {
                     ts_recent: r.u32()?,
                     ts_last: r.u32()?,
                     window: r.u32()?,
+                    rtt_us: r.u32()?,
                     mss: r.u16()?,
                     snd_wscale: r.u8()?,
                     rcv_wscale: r.u8()?,

@@ -173,6 +173,8 @@ struct thop_tcp_state {
 	bool ecn_ok;
 	/* How long ago it was sent what the client has echoed last, milliseconds; 0: not known. */
 	u32 age_ms;
+	/* The smoothed round-trip time, microseconds; 0: not known. */
+	u32 rtt_us;
 };
 u32 thop_tcp_copied_seq(const struct sock *sk);
 u32 thop_tcp_rcv_nxt(const struct sock *sk);

@@ -436,6 +436,7 @@ fn state_of(snapshot: &Snapshot, closed: bool) -> TcpState {
         ts_recent: snapshot.ts_recent,
         ts_last: snapshot.ts_now,
         window: snapshot.window,
+        rtt_us: snapshot.rtt_us,
         mss: snapshot.mss.max(MIN_MSS),
         snd_wscale: scale(snapshot.snd_wscale),
         rcv_wscale: scale(snapshot.rcv_wscale),

@@ -227,7 +227,8 @@ impl Switch {
             DropReason::NoMemory
             | DropReason::Conflict
             | DropReason::Unsupported
-            | DropReason::Internal => return,
+            | DropReason::Internal
+            | DropReason::Filtered => return,
         };
         let guard = rcu::read_lock();
         let checks = server.pool.roster.read(&guard).checks;

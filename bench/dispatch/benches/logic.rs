@@ -93,6 +93,7 @@ fn create(request: &[u8]) -> Message {
                 ts_recent: 3,
                 ts_last: 4,
                 window: 65_536,
+                rtt_us: 20_000,
                 mss: 1460,
                 snd_wscale: 7,
                 rcv_wscale: 7,

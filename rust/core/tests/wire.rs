@@ -33,7 +33,7 @@ fn parties() -> impl Strategy<Value = Parties> {
 
 prop_compose! {
     fn state()(
-        numbers: [u32; 4],
+        numbers: [u32; 5],
         window: u16,
         mss in MIN_MSS..,
         scales in (0u8..=14, 0u8..=14),
@@ -51,6 +51,7 @@ prop_compose! {
             ts_recent: numbers[2],
             ts_last: numbers[3],
             window: u32::from(window) << snd_wscale,
+            rtt_us: numbers[4],
             mss,
             snd_wscale,
             rcv_wscale,

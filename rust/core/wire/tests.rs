@@ -33,6 +33,7 @@ fn state() -> TcpState {
         ts_recent: 0x4142_4344,
         ts_last: 0x5152_5354,
         window: 0x0001_0000,
+        rtt_us: 0x9192_9394,
         mss: 1460,
         snd_wscale: 7,
         rcv_wscale: 10,
@@ -56,22 +57,22 @@ fn create(state: TcpState, request_len: u32) -> Message {
 #[test]
 fn every_octet_has_its_place() {
     let mut out = [0xee; MAX_FIXED];
-    assert_eq!(create(state(), 3).encode(&mut out), Ok(84));
+    assert_eq!(create(state(), 3).encode(&mut out), Ok(88));
     #[rustfmt::skip]
     let expected = [
-        0x00, 0x01, 0x00, 0x00, 1, 0, 0, 87,
+        0x00, 0x01, 0x00, 0x00, 2, 0, 0, 91,
         0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
         0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
         4, 2, 0, 0, 0x80, 0x01, 0, 80, 0x1f, 0x90, 0, 0,
         10, 0, 0, 1, 10, 0, 0, 2, 10, 0, 0, 3,
         0x21, 0x22, 0x23, 0x24, 0x31, 0x32, 0x33, 0x34,
         0x41, 0x42, 0x43, 0x44, 0x51, 0x52, 0x53, 0x54,
-        0x00, 0x01, 0x00, 0x00, 0x05, 0xb4, 7, 10,
-        0x00, 0x11, 0x13, 0x88, 0x71, 0x72, 0x73, 0x74,
-        0, 0, 0, 3,
+        0x00, 0x01, 0x00, 0x00, 0x91, 0x92, 0x93, 0x94,
+        0x05, 0xb4, 7, 10, 0x00, 0x11, 0x13, 0x88,
+        0x71, 0x72, 0x73, 0x74, 0, 0, 0, 3,
     ];
-    assert_eq!(out[..84], expected);
-    assert_eq!(out[84..], [0xee; MAX_FIXED - 84]);
+    assert_eq!(out[..88], expected);
+    assert_eq!(out[88..], [0xee; MAX_FIXED - 88]);
 
     let (boot, clock_ms) = (0x6162_6364_6566_6768, 0x8182_8384);
     for (opcode, body) in [
@@ -79,7 +80,7 @@ fn every_octet_has_its_place() {
         (12, Body::Late { boot, clock_ms }),
     ] {
         assert_eq!(message(body).encode(&mut out), Ok(60));
-        assert_eq!(out[..8], [0, opcode, 0, 0, 1, 0, 0, 60]);
+        assert_eq!(out[..8], [0, opcode, 0, 0, 2, 0, 0, 60]);
         assert_eq!(out[8..25], expected[8..25]);
         assert_eq!(out[25], 0);
         assert_eq!(out[26..48], expected[26..48]);
@@ -104,7 +105,7 @@ fn every_octet_of_a_bundle_has_its_place() {
     bundle.push(&second).unwrap();
     let octets = bundle.finish().to_vec();
     assert_eq!(octets[..2], [0, 13]);
-    assert_eq!(octets[4..8], [1, 0, 0, 104]);
+    assert_eq!(octets[4..8], [2, 0, 0, 104]);
     let mut out = [0; MAX_FIXED];
     assert_eq!(first.encode(&mut out), Ok(48));
     assert_eq!(octets[8..56], out[..48]);
@@ -146,15 +147,15 @@ fn a_bundle_is_checked() {
         octets[at] = octet;
         Packet::decode(&octets, octets.len())
     };
-    assert_eq!(with(4, 2), Err(DecodeError::Version));
+    assert_eq!(with(4, 1), Err(DecodeError::Version));
     assert_eq!(with(5, 1), Err(DecodeError::Reserved));
     assert_eq!(with(7, good[7] + 1), Err(DecodeError::Length));
     assert_eq!(
-        Packet::decode(&[0, 13, 0, 0, 1, 0, 0, 8], 8),
+        Packet::decode(&[0, 13, 0, 0, 2, 0, 0, 8], 8),
         Err(DecodeError::Short)
     );
     assert_eq!(
-        Packet::decode(&[0, 13, 0, 0, 1, 0, 0xff, 0xff], 0xffff),
+        Packet::decode(&[0, 13, 0, 0, 2, 0, 0xff, 0xff], 0xffff),
         Err(DecodeError::Length)
     );
 
@@ -211,7 +212,7 @@ fn load() -> Load {
 fn every_octet_of_the_monitor_has_its_place() {
     #[rustfmt::skip]
     let expected = [
-        0x00, 0x0a, 0x00, 0x00, 1, 0, 0, 72,
+        0x00, 0x0a, 0x00, 0x00, 2, 0, 0, 72,
         0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
         0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
         4, 0, 0, 0, 0x1f, 0x90, 0, 0, 10, 0, 0, 3,
@@ -228,7 +229,7 @@ fn every_octet_of_the_monitor_has_its_place() {
 
     let mut out = [0xee; MAX_FIXED];
     assert_eq!(Monitor::Ping(ping()).encode(&mut out), Ok(MIN_LEN));
-    assert_eq!(out[..8], [0, 9, 0, 0, 1, 0, 0, MIN_LEN as u8]);
+    assert_eq!(out[..8], [0, 9, 0, 0, 2, 0, 0, MIN_LEN as u8]);
     assert_eq!(out[8..MIN_LEN], expected[8..36]);
     assert_eq!(out[MIN_LEN..], [0xee; MAX_FIXED - MIN_LEN]);
 
@@ -257,7 +258,7 @@ fn each_field_of_the_monitor_is_checked() {
     assert_eq!(with(1, 8), DecodeError::Opcode);
     assert_eq!(with(1, 9), DecodeError::Length);
     assert_eq!(with(1, 11), DecodeError::Opcode);
-    assert_eq!(with(4, 2), DecodeError::Version);
+    assert_eq!(with(4, 1), DecodeError::Version);
     assert_eq!(with(5, 1), DecodeError::Reserved);
     assert_eq!(with(7, 73), DecodeError::Length);
     assert_eq!(with(24, 0), DecodeError::Family);
@@ -336,23 +337,23 @@ fn what_decoding_would_refuse_is_not_written() {
         refused(bad(|s| s.window = 0x1_0000 << 7)),
         EncodeError::Window
     );
-    assert_eq!(refused(create(state(), 65_452)), EncodeError::Length);
+    assert_eq!(refused(create(state(), 65_448)), EncodeError::Length);
     assert_eq!(refused(create(state(), u32::MAX)), EncodeError::Length);
-    assert!(create(state(), 65_451).encode(&mut out).is_ok());
+    assert!(create(state(), 65_447).encode(&mut out).is_ok());
 }
 
 #[test]
 fn each_field_is_checked() {
     let mut good = [0; MAX_FIXED];
-    assert_eq!(create(state(), 3).encode(&mut good), Ok(84));
+    assert_eq!(create(state(), 3).encode(&mut good), Ok(88));
     good[25] = 0;
     let with = |at: usize, octet: u8| {
         let mut m = good;
         m[at] = octet;
-        Message::decode(&m[..87], 87).unwrap_err()
+        Message::decode(&m[..91], 91).unwrap_err()
     };
-    assert!(Message::decode(&good[..87], 87).is_ok());
-    assert_eq!(with(4, 2), DecodeError::Version);
+    assert!(Message::decode(&good[..91], 91).is_ok());
+    assert_eq!(with(4, 1), DecodeError::Version);
     assert_eq!(with(1, 0), DecodeError::Opcode);
     for monitor_or_seal in 9..=11 {
         assert_eq!(with(1, monitor_or_seal), DecodeError::Opcode);
@@ -362,7 +363,7 @@ fn each_field_is_checked() {
     assert_eq!(with(1, 2), DecodeError::Length);
     assert_eq!(with(1, 4), DecodeError::Reason);
     assert_eq!(with(5, 1), DecodeError::Reserved);
-    assert_eq!(with(7, 88), DecodeError::Length);
+    assert_eq!(with(7, 92), DecodeError::Length);
     assert_eq!(with(24, 5), DecodeError::Family);
     assert_eq!(with(24, 6), DecodeError::Short);
     assert_eq!(with(25, 4), DecodeError::Reason);
@@ -371,15 +372,15 @@ fn each_field_is_checked() {
     assert_eq!(with(31, 0), DecodeError::Port);
     assert_eq!(with(34, 1), DecodeError::Reserved);
     assert_eq!(with(64, 0xff), DecodeError::Window);
-    assert_eq!(with(70, 15), DecodeError::WindowScale);
-    assert_eq!(with(71, 15), DecodeError::WindowScale);
-    assert_eq!(with(72, 1), DecodeError::Reserved);
-    assert_eq!(with(73, 0x20), DecodeError::Reserved);
-    assert_eq!(with(73, 0x10), DecodeError::WindowScale);
-    assert_eq!(with(83, 2), DecodeError::RequestLen);
-    good[68] = 0;
-    good[69] = 47;
-    assert_eq!(Message::decode(&good[..87], 87), Err(DecodeError::Mss));
+    assert_eq!(with(74, 15), DecodeError::WindowScale);
+    assert_eq!(with(75, 15), DecodeError::WindowScale);
+    assert_eq!(with(76, 1), DecodeError::Reserved);
+    assert_eq!(with(77, 0x20), DecodeError::Reserved);
+    assert_eq!(with(77, 0x10), DecodeError::WindowScale);
+    assert_eq!(with(87, 2), DecodeError::RequestLen);
+    good[72] = 0;
+    good[73] = 47;
+    assert_eq!(Message::decode(&good[..91], 91), Err(DecodeError::Mss));
 
     let (boot, clock_ms) = (1, 1);
     for body in [
@@ -421,5 +422,5 @@ fn counters_have_one_place_each() {
         assert_eq!(DropReason::from_wire(*reason as u8), Some(*reason));
     }
     assert_eq!(DropReason::from_wire(0), None);
-    assert_eq!(DropReason::from_wire(8), None);
+    assert_eq!(DropReason::from_wire(9), None);
 }

@@ -177,5 +177,6 @@ void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s)
 		.tstamp_ok = tp->rx_opt.tstamp_ok,
 		.ecn_ok = tcp_ecn_mode_rfc3168(tp),
 		.age_ms = thop_age_ms(tp->tcp_usec_ts, tp->rx_opt.tstamp_ok ? tp->rx_opt.rcv_tsecr : 0),
+		.rtt_us = tp->srtt_us >> 3,
 	};
 }

@@ -310,6 +310,7 @@ impl Agreed {
             timestamps: true,
             ecn: self.kept.ecn,
             age_ms: self.now.wrapping_sub(self.echo),
+            rtt_us: 0,
         }
     }
 }

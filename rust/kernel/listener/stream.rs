@@ -86,6 +86,8 @@ pub struct Snapshot {
     pub ecn: bool,
     /// How long ago it was sent what the client has heard last, milliseconds; 0 without time stamps.
     pub age_ms: u32,
+    /// The round-trip time of the handshake, microseconds; 0: not known.
+    pub rtt_us: u32,
 }
 
 impl Snapshot {
@@ -108,6 +110,7 @@ impl Snapshot {
             timestamps: s.tstamp_ok,
             ecn: s.ecn_ok,
             age_ms: s.age_ms,
+            rtt_us: s.rtt_us,
         }
     }
 }
