@@ -8,9 +8,12 @@
 #![forbid(unsafe_code)]
 
 use kernel::prelude::*;
-use thop_kernel::instance::{
-    Registration,
-    Slot, //
+use thop_kernel::{
+    adopt::Watch,
+    instance::{
+        Registration,
+        Slot, //
+    },
 };
 
 #[path = "rust/server/counters.rs"]
@@ -84,6 +87,8 @@ module! {
 static INSTANCES: Slot<Server> = Slot::new();
 
 struct ThopServer {
+    /// First, as it goes first.
+    _watch: Watch<Server>,
     _instances: Registration<Server>,
 }
 
@@ -108,6 +113,7 @@ impl kernel::Module for ThopServer {
             pr_notice!("nothing is done without a key: see /proc/net/thop_server/auth\n");
         }
         Ok(Self {
+            _watch: Watch::new()?,
             _instances: Registration::new(Shared::new(parameters)?)?,
         })
     }

@@ -6,29 +6,55 @@
 //! (`bpf_sk_assign_tcp_reqsk()` in `net/core/filter.c`): a `request_sock` with what was negotiated is
 //! attached to the client's first segment, and the segment goes up the stack.
 //! `cookie_v4_check()` makes the child, the accept queue gets it, the segment's octets are queued,
-//! and the server is woken. All of that happens within [`adopt()`], in the caller's softirq.
+//! and the server is woken.
 //!
-//! The death of such a child is noticed by its `sk_destruct`, which is chained. [`Sockets`] knows
-//! which sockets that was done to, so that it can be undone before the module's code goes: an entry
-//! is removed by the destructor itself, under its bucket's lock, so a socket that has an entry
-//! exists while that lock is held.
+//! # The way of the segment
+//!
+//! 1. [`adopt()`] makes the segment of the datagram that has brought it, names it ([`Name`]), and sends it through
+//!    PRE_ROUTING and LOCAL_IN, so that a packet filter sees the connection begin.
+//! 2. [`arrive()`] is behind all other hooks of LOCAL_IN. There the adopter is asked whether it still wants the
+//!    connection, and only there the listener is looked for.
+//! 3. TCP makes the child, which has the segment's name, and [`Watch`] sees it: the adopter gets the socket before its
+//!    application can.
+//!
+//! Nearly always all of this happens within [`adopt()`]. But a rule may hand the segment to a program in user space
+//! (NFQUEUE), which lets it go on when it likes, or never. So nothing is concluded from `adopt()`'s
+//! return but what that says, and nothing of the listener is kept meanwhile.
+//!
+//! # The life of the socket
+//!
+//! Nothing of this module is put into a socket: its application may do with it whatever the kernel allows, a listener's
+//! children would inherit what there was, and others chain to it and would call it after the module has gone. What
+//! becomes of sockets is told by the trace point `inet_sock_set_state`, which every change of a TCP socket's state passes. A
+//! socket that was adopted is known there by its name, which is its `sk_cookie`. The adopter
+//! holds a reference ([`LiveSocket`]) from the time it is established until it is closed.
 
 use core::{
-    mem,
-    net::Ipv4Addr,
+    ffi::c_int,
+    marker::PhantomData,
+    net::IpAddr,
+    ptr,
     ptr::NonNull, //
 };
 
 use kernel::{
+    error::to_result,
     prelude::*,
     sync::{
-        rcu,
-        Arc, //
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu, //
     },
 };
 use thop_core::{
-    addr::FlowKey,
+    addr::{
+        Endpoint,
+        FlowKey, //
+    },
     packet::{
+        parse_ipv4,
         Flags,
         Ipv4Tcp,
         TcpChecksum,
@@ -36,7 +62,6 @@ use thop_core::{
     },
     wire::{
         DropReason,
-        Handoff,
         Parties,
         TcpOptions,
         TcpState, //
@@ -44,197 +69,181 @@ use thop_core::{
 };
 
 use crate::{
-    bindings, compat,
+    bindings,
+    compat,
     instance::{
         Instance,
-        Namespace, //
+        Namespace,
+        Packet,
+        Softirq,
+        Verdict, //
     },
     messages::ipv4,
-    send::be32,
-    skb::SkBuff,
-    table::{
-        Cache,
-        Element,
-        Room,
-        Table, //
+    random,
+    send::{
+        be32,
+        from_be32, //
     },
+    skb::SkBuff, //
 };
 
 /// An instance that adopts connections.
+///
+/// A connection is named by client and service (the key's), and by the [`Name`] that [`adopt()`] was given.
 pub trait Adopter: Instance {
-    /// The sockets that it has adopted.
-    fn sockets(&self) -> &Sockets;
-
-    /// An adopted socket has been destroyed: that of the handoff with this [`Handed::key`] and
-    /// [`Handed::handoff`].
+    /// A connection's segment has passed all hooks. Returns where its listener is, if the connection is still wanted.
     ///
-    /// Any context but hard interrupts; must not sleep.
-    fn orphaned(&self, key: &FlowKey, handoff: Handoff);
+    /// Softirqs disabled, RCU read-side section, no lock.
+    fn wanted(&self, connection: &FlowKey, name: Name) -> Option<Endpoint>;
+
+    /// The segment that [`Self::wanted()`] was asked about cannot be given to anybody. Context as there.
+    fn refused(&self, connection: &FlowKey, name: Name, why: DropReason);
+
+    /// The segment goes to TCP now, on processor `cpu`. Returns whether it may: the connection may be unwanted since. Context as
+    /// for [`Self::wanted()`].
+    fn passes(&self, connection: &FlowKey, name: Name, cpu: u32) -> bool;
+
+    /// TCP makes a socket. Returns the round-trip time that it begins with, microseconds; 0: none is known. `None`: this is
+    /// not the one that the connection was waiting for, but one that has been adopted, and used again by its application.
+    ///
+    /// RCU read-side section, with the socket's lock; softirq, or process context.
+    fn begins(&self, connection: &FlowKey, name: Name) -> Option<u32>;
+
+    /// The socket is established, about which [`Self::begins()`] was asked just now. Context as there.
+    fn established(&self, connection: &FlowKey, name: Name, socket: LiveSocket);
+
+    /// The socket is closed: the connection is over, though its application may have the socket still. Returns what
+    /// [`Self::established()`] was given, if it is still there.
+    ///
+    /// Softirq or process context, RCU read-side section, with the socket's lock. A packet's lock is never held, as
+    /// it may be where a socket's memory is freed; even so nothing is sent from here.
+    fn ended(&self, connection: &FlowKey, name: Name) -> Option<LiveSocket>;
 }
 
-/// What names an adopted socket while it lives.
+/// What names a connection from the time that it is to be adopted: no other, of this life of the machine, has the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketId(usize);
+pub struct Name(u64);
 
-/// An adopted socket. Opaque outside this file.
-pub struct Adopted {
-    sk: usize,
-    key: FlowKey,
-    handoff: Handoff,
-    /// What its `sk_destruct` was.
-    destruct: bindings::thop_destruct_t,
+impl Name {
+    /// What no cookie of the kernel's own has: those count from 1 (`gen_cookie_next()`).
+    const OURS: u64 = 1 << 63;
+
+    /// Returns a new one. Any context.
+    pub fn new() -> Self {
+        static NEXT: Atomic<u64> = Atomic::new(0);
+        // Another life of the module has begun somewhere else.
+        if NEXT.load(Relaxed) == 0 {
+            let _ = NEXT.cmpxchg(0, random::number() | 1, Relaxed);
+        }
+        Self(NEXT.fetch_add(1, Relaxed) | Self::OURS)
+    }
+
+    /// The name that a number is, if it is one.
+    #[inline]
+    fn of(number: u64) -> Option<Self> {
+        (number & Self::OURS != 0).then_some(Self(number))
+    }
 }
 
-impl Element for Adopted {
-    type Key = usize;
-    type Hasher = ();
-
-    fn key(&self) -> usize {
-        self.sk
-    }
-
-    fn hash((): &(), key: &usize) -> u32 {
-        // Sockets are aligned to cache lines; the multiplier spreads what is left (Knuth).
-        ((*key >> 6) as u32).wrapping_mul(0x9e37_79b1) >> 8
-    }
-}
-
-/// The slab cache that [`Sockets`] takes its elements from.
-pub type SocketCache = Cache<Adopted>;
-
-/// The adopted sockets of a namespace.
-pub struct Sockets {
-    table: Table<Adopted>,
-}
-
-impl Sockets {
-    /// At most `limit` sockets, and none before [`Sockets::prepare`].
-    pub fn unprepared(cache: Arc<SocketCache>, buckets: u32, limit: u32) -> Self {
-        Self {
-            table: Table::unprepared(cache, buckets, limit, ()),
-        }
-    }
-
-    /// Makes room for them. Process context.
-    pub fn prepare(&self) -> Result {
-        self.table.prepare()
-    }
-
-    /// A counted reference to a socket, unless it is dying.
-    pub fn get(&self, id: SocketId) -> Option<LiveSocket> {
-        self.table
-            .with(&id.0, |adopted| LiveSocket::get(adopted.sk))
-            .flatten()
-    }
-
-    /// Ends the watch over all sockets and gives each that is still alive to `f`. Sleeps.
-    ///
-    /// When this returns no destructor of this module runs, or will.
-    pub fn release_all(&self, mut f: impl FnMut(LiveSocket)) {
-        if !self.table.is_prepared() {
-            // There never was one.
-            return;
-        }
-        for bucket in 0..self.table.buckets() {
-            // A socket must not be put with the bucket's lock held: its destructor would take it.
-            while let Some(socket) = self.release_one(bucket) {
-                if let Some(socket) = socket {
-                    f(socket);
-                }
-            }
-        }
-        // A destructor that was on its way: in softirq,
-        compat::synchronize_rcu();
-        // and in a task that was preempted in it.
-        // SAFETY: Process context, no locks.
-        unsafe { bindings::synchronize_rcu_tasks() };
-    }
-
-    fn release_one(&self, bucket: u32) -> Option<Option<LiveSocket>> {
-        let mut found = None;
-        self.table.sweep(
-            bucket,
-            |adopted| {
-                if found.is_some() {
-                    return false;
-                }
-                // SAFETY: It has an entry, and the lock is held, so the socket exists.
-                unsafe {
-                    bindings::thop_sk_destruct_swap(
-                        adopted.sk as *mut bindings::sock,
-                        adopted.destruct,
-                    )
-                };
-                found = Some(LiveSocket::get(adopted.sk));
-                true
-            },
-            drop,
-        );
-        found
+impl Default for Name {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 /// A counted reference to an adopted socket.
 ///
+/// Dropped, it lets go of the socket. Nobody may have a lock then that the end of a socket takes.
+///
 /// # Invariants
 ///
-/// The pointer is to a valid full TCP socket on which this object holds a reference.
-pub struct LiveSocket(NonNull<bindings::sock>);
+/// The pointer is to a full TCP socket on which this object holds a reference.
+pub struct LiveSocket {
+    sk: NonNull<bindings::sock>,
+    /// Whether its application has not made it transparent itself.
+    lent: bool,
+}
+
+// SAFETY: A socket belongs to no thread; a reference may be given back anywhere.
+unsafe impl Send for LiveSocket {}
+// SAFETY: Shared references only read its state.
+unsafe impl Sync for LiveSocket {}
 
 impl LiveSocket {
-    /// For a socket that has an entry whose bucket is locked.
-    fn get(sk: usize) -> Option<Self> {
-        let sk = sk as *mut bindings::sock;
-        // SAFETY: By the function's precondition the socket exists.
-        if !unsafe { bindings::thop_sock_hold_live(sk) } {
-            return None;
-        }
+    /// Refers to a socket that becomes established, and has it answer with an address that this machine need not have.
+    ///
+    /// # Safety
+    ///
+    /// `sk` is a TCP socket, and locked.
+    unsafe fn begin(sk: NonNull<bindings::sock>) -> Self {
+        // SAFETY: By the function's requirements. A socket that is locked is referenced. Its routes are looked up as a transparent
+        // one's, and so are those of what answers for it when it is closed (TIME-WAIT), which HDRINCL would not do.
+        let lent = unsafe {
+            bindings::thop_sock_hold(sk.as_ptr());
+            let own = bindings::thop_sk_set_transparent(sk.as_ptr(), true);
+            bindings::thop_sk_route_from_anywhere(sk.as_ptr(), false);
+            !own
+        };
         // INVARIANT: Just referenced.
-        NonNull::new(sk).map(Self)
+        Self { sk, lent }
     }
 
-    /// Ends the connection without a word to its peer. Process context, sleeps.
+    /// Takes back what was lent: a socket that is transparent may be bound to a foreign address once it is closed, which takes
+    /// a right that its application need not have. Its routes may still begin at such an address. Any context.
+    pub fn take_back(&self) {
+        if self.lent {
+            // SAFETY: By the type invariant.
+            unsafe {
+                bindings::thop_sk_route_from_anywhere(self.sk.as_ptr(), true);
+                bindings::thop_sk_set_transparent(self.sk.as_ptr(), false);
+            }
+        }
+    }
+
+    /// Returns whether the socket is closed. Any context.
+    pub fn is_closed(&self) -> bool {
+        // SAFETY: By the type invariant.
+        (unsafe { bindings::thop_sk_state(self.sk.as_ptr()) }) as u32 == bindings::TCP_CLOSE
+    }
+
+    /// Ends the connection; its application finds an orderly end. Process context, sleeps.
     ///
-    /// A socket that its application has closed can only be ended with a reset, which the caller
-    /// must stop on its way out.
-    pub fn vanish(self) {
-        let sk = self.0.as_ptr();
+    /// A reset is sent, which the caller must stop on its way out if the peer shall hear nothing.
+    pub fn end(self) {
+        self.take_back();
+        let sk = self.sk.as_ptr();
         // SAFETY: By the type invariant; process context, and the lock is held where it must be.
-        let orphan = unsafe {
+        unsafe {
             bindings::thop_lock_sock(sk);
-            let orphan = bindings::thop_sk_is_orphan(sk);
-            if !orphan && bindings::thop_sk_state(sk) as u32 != bindings::TCP_CLOSE {
-                bindings::thop_sk_disconnect_silently(sk);
+            if bindings::thop_sk_state(sk) as u32 != bindings::TCP_CLOSE {
+                bindings::thop_sk_end_reading(sk);
             }
             bindings::release_sock(sk);
-            orphan
-        };
-        if orphan {
-            // A disconnected orphan would have nobody to free it; `tcp_done()` does.
-            self.abort();
+            // Whatever protocol is above it, and also for a socket that its application has closed, which would have nobody
+            // to free it otherwise. It looks at the state itself.
+            bindings::tcp_abort(sk, 0);
         }
     }
 
-    /// Ends the connection with a reset. Process context, sleeps.
+    /// Ends the connection with a reset; its application is told, too. Process context, sleeps.
     pub fn abort(self) {
+        self.take_back();
         // SAFETY: By the type invariant.
-        unsafe { bindings::tcp_abort(self.0.as_ptr(), bindings::ECONNABORTED as i32) };
+        unsafe { bindings::tcp_abort(self.sk.as_ptr(), bindings::ECONNABORTED as i32) };
     }
 }
 
 impl Drop for LiveSocket {
     fn drop(&mut self) {
         // SAFETY: By the type invariant we hold a reference.
-        unsafe { bindings::thop_sock_put(self.0.as_ptr()) }
+        unsafe { bindings::thop_sock_put(self.sk.as_ptr()) }
     }
 }
 
 /// A handoff as it came.
 pub struct Handed<'a> {
-    /// What the adopter calls the connection.
-    pub key: FlowKey,
-    /// The handoff that the connection comes with.
-    pub handoff: Handoff,
+    /// What the adopter calls it.
+    pub name: Name,
     /// Who is connected, and the listener's address.
     pub parties: &'a Parties,
     /// The connection's state.
@@ -245,84 +254,32 @@ pub struct Handed<'a> {
     pub request_at: usize,
 }
 
-/// What has come of a handoff that was not refused.
-pub enum Taken {
-    /// A socket lives.
-    Alive(SocketId),
-    /// A socket was made, and is gone already.
-    Gone,
+/// What has become of a segment that was sent up the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// A hook has dropped it.
+    Dropped,
+    /// It has reached TCP, or who has it may let it go on: [`Adopter::passes()`] tells.
+    Away,
 }
 
-/// Makes a socket of a handoff and puts it into the accept queue of the listener.
+/// Sends a handoff's octets up the stack, to become a socket in the accept queue of the listener.
 ///
-/// Softirq, within an RCU read-side section: the listener is not referenced, so all happens here.
-pub fn adopt<T: Adopter>(
-    instance: &T,
-    namespace: Namespace,
-    handed: Handed<'_>,
-) -> Result<Taken, DropReason> {
+/// An error means that there will be none. Softirq, RCU read-side section, no lock.
+pub fn adopt<T: Adopter>(namespace: Namespace, handed: Handed<'_>) -> Result<Sent, DropReason> {
     let Handed {
-        key,
-        handoff,
+        name,
         parties,
         state,
         datagram,
         request_at,
     } = handed;
-    let (Some(client), Some(service), Some(server)) = (
-        ipv4(parties.client.ip),
-        ipv4(parties.service.ip),
-        ipv4(parties.server.ip),
-    ) else {
-        return Err(DropReason::Unsupported);
-    };
     let net = namespace.as_ptr();
     let skb = datagram.as_ptr();
-    let (cport, sport) = (parties.client.port, parties.service.port);
-
-    // SAFETY: Softirq and RCU, by the function's contract; the packet is valid and has its IP header
-    // and device; the listener stays valid for the RCU section.
-    let listener = unsafe {
-        if !bindings::thop_syncookies_on(net) {
-            return Err(DropReason::Unsupported);
-        }
-        let listener = bindings::thop_find_listener(
-            net,
-            skb,
-            be32(client),
-            cport,
-            be32(server),
-            parties.server.port,
-        );
-        if listener.is_null() {
-            return Err(DropReason::NoListener);
-        }
-        // The stack will choose again among the group, with the client's view of the connection.
-        let listener = bindings::thop_reuseport_choice(
-            net,
-            listener,
-            skb,
-            be32(client),
-            cport,
-            be32(service),
-            sport,
-        );
-        if bindings::thop_sk_is_mptcp(listener) {
-            return Err(DropReason::Mptcp);
-        }
-        if bindings::thop_sk_acceptq_is_full(listener) {
-            return Err(DropReason::BacklogFull);
-        }
-        listener
-    };
-    make_room(namespace, &datagram, client, cport, service, sport)?;
-    // Before there is a socket, whose death nobody would notice without it.
-    let room = instance
-        .sockets()
-        .table
-        .room()
-        .map_err(|_| DropReason::NoMemory)?;
-
+    // SAFETY: By its invariant the namespace is alive.
+    if !unsafe { bindings::thop_syncookies_on(net) } || T::slot().is_ending() {
+        return Err(DropReason::Unsupported);
+    }
     let has_timestamps = state.options.contains(TcpOptions::TIMESTAMP);
     let segment = Ipv4Tcp {
         source: parties.client,
@@ -339,36 +296,16 @@ pub fn adopt<T: Adopter>(
                 },
         ),
         window: (state.window >> state.snd_wscale.min(14)).min(u32::from(u16::MAX)) as u16,
-        timestamps: has_timestamps.then_some((state.ts_recent, state.ts_last)),
+        // No echo: it would be of this very moment, and be taken for a round trip of no time.
+        timestamps: has_timestamps.then_some((state.ts_recent, 0)),
         payload_len: (datagram.len() as usize).saturating_sub(request_at),
         checksum: TcpChecksum::Partial,
     };
     let mut headers = [0u8; MAX_WRITTEN];
-    let len = segment.write(&mut headers).ok_or(DropReason::Internal)?;
+    let len = segment.write(&mut headers).ok_or(DropReason::Unsupported)?;
     let headers = headers.get(..len).ok_or(DropReason::Internal)?;
-    // SAFETY: The packet is ours. What is dropped in front is more than what is put there, as a
-    // CREATE's fixed part alone is longer than the headers of a segment.
-    unsafe {
-        if request_at < len {
-            return Err(DropReason::Internal);
-        }
-        let at = bindings::thop_skb_replace_head(skb, request_at as u32, len as u32);
-        if at.is_null() {
-            return Err(DropReason::NoMemory);
-        }
-        core::ptr::copy_nonoverlapping(headers.as_ptr(), at.cast::<u8>(), len);
-        // The octets were checked by the message's own checksum.
-        bindings::thop_skb_set_unnecessary(skb);
-        // Several segments of the client in one packet: said so, or TCP takes it for one.
-        let payload = segment.payload_len as u32;
-        let size = u32::from(state.mss)
-            .min(bindings::thop_skb_dev_mtu(skb).saturating_sub(len as u32))
-            .max(1);
-        if payload > size {
-            bindings::thop_skb_set_segments(skb, size, payload.div_ceil(size));
-        }
-    }
     let attributes = bindings::thop_reqsk_attrs {
+        name: name.0,
         mss: state.mss,
         snd_wscale: state.snd_wscale,
         rcv_wscale: state.rcv_wscale,
@@ -379,141 +316,274 @@ pub fn adopt<T: Adopter>(
         tstamp_ok: has_timestamps,
         ecn_ok: state.options.contains(TcpOptions::ECN),
     };
-    // SAFETY: As above. The delivery takes the packet; the counters are of this CPU, which softirq
-    // does not leave.
-    let made = unsafe {
-        // The child answers with an address that this machine does not have.
-        bindings::thop_sk_allow_foreign_source(listener);
-        if !bindings::thop_reqsk_attach(skb, listener, &attributes) {
+    // SAFETY: The packet is ours and has its IP header and device. What is dropped in front is more than what is put there, as a
+    // CREATE's fixed part alone is longer than the headers of a segment. The delivery takes the packet.
+    let sent = unsafe {
+        if request_at < len {
+            return Err(DropReason::Internal);
+        }
+        let at = bindings::thop_skb_replace_head(skb, request_at as u32, len as u32);
+        if at.is_null() {
             return Err(DropReason::NoMemory);
         }
-        let opened = bindings::thop_tcp_passive_opens(net);
-        let dropped = bindings::thop_tcp_listen_drops(net);
+        ptr::copy_nonoverlapping(headers.as_ptr(), at.cast::<u8>(), len);
+        // The octets were checked by the message's own checksum.
+        bindings::thop_skb_set_unnecessary(skb);
+        // Several segments of the client in one packet: said so, or TCP takes it for one.
+        let payload = segment.payload_len as u32;
+        let size = u32::from(state.mss)
+            .min(bindings::thop_skb_dev_mtu(skb).saturating_sub(len as u32))
+            .max(1);
+        if payload > size {
+            bindings::thop_skb_set_segments(skb, size, payload.div_ceil(size));
+        }
+        if !bindings::thop_reqsk_attach(skb, net, &attributes) {
+            return Err(DropReason::NoMemory);
+        }
         // Through PRE_ROUTING, as if it had been received: a packet filter that keeps state must
         // see the connection begin. The route to this machine it has from the datagram.
-        bindings::thop_deliver_local(net, datagram.into_raw());
-        // There is no return code; the kernel's own counters tell.
-        bindings::thop_tcp_passive_opens(net) != opened
-            && bindings::thop_tcp_listen_drops(net) == dropped
+        bindings::thop_deliver_local(net, datagram.into_raw())
     };
-    if !made {
-        return Err(DropReason::Internal);
-    }
-    Ok(watch::<T>(
-        room,
-        namespace,
-        (key, handoff),
-        parties,
-        (client, service),
-    ))
+    Ok(if sent < 0 { Sent::Dropped } else { Sent::Away })
 }
 
-/// Removes an old connection of the same endpoints, if only its TIME-WAIT is left.
+/// Sees a packet for this machine behind all other hooks of LOCAL_IN, and gives a segment of [`adopt()`]'s a listener.
 ///
-/// The client has just completed a handshake from that port, so it has forgotten the old one.
-fn make_room(
-    namespace: Namespace,
-    datagram: &SkBuff,
-    client: Ipv4Addr,
-    cport: u16,
-    service: Ipv4Addr,
-    sport: u16,
-) -> Result<(), DropReason> {
-    // SAFETY: As in `adopt()`; the lookup returns a counted reference, which is given back.
+/// Softirq, or process context when a program in user space has had the segment; RCU read-side section.
+pub fn arrive<T: Adopter>(instance: &T, mut packet: Packet<'_>) -> Verdict {
+    // SAFETY: The packet is valid; the function only reads.
+    let Some(name) = Name::of(unsafe { bindings::thop_skb_name(packet.skb().as_ptr()) }) else {
+        return packet.accept();
+    };
+    let len = packet.skb().len();
+    // What has been made longer or shorter on its way is read as it is now.
+    let connection = match packet.skb().pull(MAX_WRITTEN.min(len as usize)) {
+        Some(octets) => parse_ipv4(octets, len).map(|segment| segment.key).ok(),
+        None => None,
+    };
+    let Some(connection) = connection else {
+        return packet.drop();
+    };
+    let passes = Softirq::disabled(|_| {
+        let server = instance.wanted(&connection, name)?;
+        if T::slot().is_ending() {
+            instance.refused(&connection, name, DropReason::Unsupported);
+            return None;
+        }
+        let listener = match find_listener(&mut packet, &connection, &server) {
+            Ok(listener) => listener,
+            Err(why) => {
+                instance.refused(&connection, name, why);
+                return None;
+            }
+        };
+        // SAFETY: The packet is the hook's, and has a request of ours. The listener is valid within the present RCU read-side
+        // section, and nothing is between this hook and TCP that may keep the packet for longer.
+        unsafe { bindings::thop_skb_set_listener(packet.skb().as_ptr(), listener) };
+        // SAFETY: Softirqs are disabled, so it stays the same.
+        let cpu = unsafe { bindings::thop_this_cpu() };
+        instance.passes(&connection, name, cpu).then_some(())
+    });
+    match passes {
+        Some(()) => packet.accept(),
+        None => packet.drop(),
+    }
+}
+
+/// The processor that this runs on.
+pub fn this_cpu(_: Softirq<'_>) -> u32 {
+    // SAFETY: No requirements; with softirqs disabled it stays the same.
+    unsafe { bindings::thop_this_cpu() }
+}
+
+/// Finds the listener for a connection, at `server`. It stays valid for the present RCU read-side section.
+///
+/// Softirqs disabled, RCU.
+fn find_listener(
+    packet: &mut Packet<'_>,
+    connection: &FlowKey,
+    server: &Endpoint,
+) -> Result<*mut bindings::sock, DropReason> {
+    let addresses = (
+        ipv4(connection.client.ip),
+        ipv4(connection.service.ip),
+        ipv4(server.ip),
+    );
+    let (Some(client), Some(service), Some(local)) = addresses else {
+        return Err(DropReason::Unsupported);
+    };
+    let net = packet.namespace().as_ptr();
+    let skb = packet.skb().as_ptr();
+    let (cport, sport) = (connection.client.port, connection.service.port);
+    // SAFETY: Softirqs are disabled and RCU is held; the packet is valid and has its device. Listeners, their groups and the groups'
+    // members are freed by RCU. The lookup of a connection returns a counted reference, which is given back.
     unsafe {
-        let old = bindings::thop_find_established(
-            namespace.as_ptr(),
-            datagram.as_ptr(),
-            be32(client),
-            cport,
-            be32(service),
-            sport,
-        );
-        if old.is_null() {
-            return Ok(());
+        let listener =
+            bindings::thop_find_listener(net, skb, be32(client), cport, be32(local), server.port);
+        if listener.is_null() {
+            return Err(DropReason::NoListener);
         }
-        if bindings::thop_sk_state(old) as u32 == bindings::TCP_TIME_WAIT {
+        // The stack will choose again among the group, with the client's view of the connection, or with a program's.
+        let group = bindings::thop_reuseport_group(listener);
+        let size = if group.is_null() {
+            0
+        } else {
+            bindings::thop_reuseport_size(group)
+        };
+        for member in
+            (0..size).map(|index| bindings::thop_reuseport_member(group, index).cast_mut())
+        {
+            prepare(member)?;
+        }
+        prepare(listener)?;
+        if size <= 1 && bindings::thop_sk_acceptq_is_full(listener) {
+            return Err(DropReason::BacklogFull);
+        }
+        let old =
+            bindings::thop_find_established(net, skb, be32(client), cport, be32(service), sport);
+        if !old.is_null() {
+            // The client has just completed a handshake from that port, so it has forgotten the old connection. If only its
+            // TIME-WAIT is left, that goes.
+            if bindings::thop_sk_state(old) as u32 != bindings::TCP_TIME_WAIT {
+                bindings::thop_sock_gen_put(old);
+                return Err(DropReason::Conflict);
+            }
             bindings::thop_tw_kill(old);
-            return Ok(());
         }
-        bindings::thop_sock_gen_put(old);
+        Ok(listener)
     }
-    Err(DropReason::Conflict)
 }
 
-/// Finds the new socket and chains its destructor.
-fn watch<T: Adopter>(
-    room: Room<'_, Adopted>,
-    namespace: Namespace,
-    (key, handoff): (FlowKey, Handoff),
-    parties: &Parties,
-    (client, service): (Ipv4Addr, Ipv4Addr),
-) -> Taken {
-    // SAFETY: Softirq and RCU. A null packet means: on no particular interface.
-    let sk = unsafe {
-        bindings::thop_find_established(
-            namespace.as_ptr(),
-            core::ptr::null_mut(),
-            be32(client),
-            parties.client.port,
-            be32(service),
-            parties.service.port,
-        )
-    };
-    if sk.is_null() {
-        return Taken::Gone;
-    }
-    // SAFETY: We hold a reference, so the socket exists.
-    if unsafe { bindings::thop_sk_state(sk) } as u32 == bindings::TCP_TIME_WAIT {
-        // SAFETY: The reference from the lookup.
-        unsafe { bindings::thop_sock_gen_put(sk) };
-        return Taken::Gone;
-    }
-    let socket = mem::ManuallyDrop::new(LiveSocket(match NonNull::new(sk) {
-        Some(sk) => sk,
-        None => return Taken::Gone,
-    }));
-    // SAFETY: It exists.
-    let destruct = unsafe { bindings::thop_sk_destruct(sk) };
-    let entry = Adopted {
-        sk: sk as usize,
-        key,
-        handoff,
-        destruct,
-    };
-    room.fill(entry);
-    // SAFETY: It exists, and its entry is in place.
-    unsafe { bindings::thop_sk_destruct_swap(sk, Some(destruct_callback::<T>)) };
-    drop(mem::ManuallyDrop::into_inner(socket));
-    Taken::Alive(SocketId(sk as usize))
-}
-
-/// The last reference to an adopted socket is gone. Any context but hard interrupts.
+/// Makes a listening socket one whose children may answer with an address that this machine does not have.
 ///
 /// # Safety
 ///
-/// `sk` is a socket whose `sk_destruct` `watch()` has set, called as its destructor.
-unsafe extern "C" fn destruct_callback<T: Adopter>(sk: *mut bindings::sock) {
-    // SAFETY: The socket is valid; its namespace is, until this has returned.
-    let net = unsafe { bindings::thop_sock_net(sk) };
-    // The watch may just be ending, and the instance with it: the RCU section keeps it.
-    let guard = rcu::read_lock();
-    // SAFETY: The namespace is valid.
-    let removed = unsafe { T::slot().find(net) }.and_then(|instance: &T| {
-        let adopted = instance
-            .sockets()
-            .table
-            .remove_if(&(sk as usize), |_| true)?;
-        instance.orphaned(&adopted.key, adopted.handoff);
-        adopted.destruct
-    });
-    drop(guard);
-    // Without an entry the watch has ended meanwhile, and the original is back in its place.
-    // SAFETY: The socket is valid, and this is the destructor it had.
+/// `listener` is a listening TCP socket, valid for the present RCU read-side section.
+unsafe fn prepare(listener: *mut bindings::sock) -> Result<(), DropReason> {
+    // SAFETY: By the function's requirements.
     unsafe {
-        let destruct = removed.or_else(|| bindings::thop_sk_destruct(sk));
-        if let Some(destruct) = destruct {
-            destruct(sk);
+        // Its requests are longer than what is attached.
+        if bindings::thop_sk_is_mptcp(listener) {
+            return Err(DropReason::Mptcp);
+        }
+        // `cookie_v4_check()` looks for the child's route as the listener's.
+        bindings::thop_sk_route_from_anywhere(listener, true);
+    }
+    Ok(())
+}
+
+/// Watches what becomes of sockets. Dropped, nobody is adopted any more, and then nobody watched.
+///
+/// A module's first field, so that it goes before its instances do: those end the sockets that are left.
+pub struct Watch<T: Adopter>(PhantomData<T>);
+
+// SAFETY: There is nothing in it.
+unsafe impl<T: Adopter> Send for Watch<T> {}
+// SAFETY: As above.
+unsafe impl<T: Adopter> Sync for Watch<T> {}
+
+impl<T: Adopter> Watch<T> {
+    /// Begins to watch. [`EOPNOTSUPP`]: the kernel was built without trace points. Process context.
+    pub fn new() -> Result<Self> {
+        // SAFETY: The function is of the type that the trace point wants, and stays until `drop()`.
+        to_result(unsafe { bindings::thop_states_watch(Some(state_probe::<T>)) }).inspect_err(
+            |_| {
+                pr_err!("this kernel has no trace point inet_sock_set_state (CONFIG_TRACEPOINTS)\n")
+            },
+        )?;
+        Ok(Self(PhantomData))
+    }
+}
+
+impl<T: Adopter> Drop for Watch<T> {
+    fn drop(&mut self) {
+        T::slot().set_ending();
+        // Who did not see the mark has adopted before this returns.
+        compat::synchronize_rcu();
+        // SAFETY: `new()` has registered it; process context, no locks.
+        unsafe { bindings::thop_states_unwatch(Some(state_probe::<T>)) };
+    }
+}
+
+/// A socket goes over to another state.
+///
+/// Softirq or process context; the socket is locked, or not known to anybody else yet.
+///
+/// # Safety
+///
+/// Called by the trace point `inet_sock_set_state`.
+unsafe extern "C" fn state_probe<T: Adopter>(
+    _: *mut c_void,
+    sk: *const bindings::sock,
+    _from: c_int,
+    to: c_int,
+) {
+    let to = to as u32;
+    let Some(sk) = NonNull::new(sk.cast_mut()) else {
+        return;
+    };
+    if !matches!(
+        to,
+        bindings::TCP_SYN_RECV | bindings::TCP_ESTABLISHED | bindings::TCP_CLOSE
+    ) {
+        return;
+    }
+    // SAFETY: By the trace point's contract the socket is valid. What is no TCP socket is not looked at.
+    let name = unsafe {
+        if !bindings::thop_sk_is_tcp(sk.as_ptr()) {
+            return;
+        }
+        Name::of(bindings::thop_sk_name(sk.as_ptr()))
+    };
+    let Some(name) = name else {
+        if to == bindings::TCP_SYN_RECV {
+            // An ordinary child of a listener that `prepare()` has marked. TCP sockets have the mark from there only.
+            // SAFETY: Nobody else knows the socket yet.
+            unsafe { bindings::thop_sk_route_from_anywhere(sk.as_ptr(), false) };
+        }
+        return;
+    };
+    let mut ends = bindings::thop_sk_ends::default();
+    // SAFETY: The socket is valid, and so is its namespace as long as it exists.
+    let net = unsafe {
+        bindings::thop_sk_ends(sk.as_ptr(), &mut ends);
+        bindings::thop_sock_net(sk.as_ptr())
+    };
+    let endpoint = |ip, port| Endpoint::new(IpAddr::V4(from_be32(ip)), port);
+    let connection = FlowKey {
+        client: endpoint(ends.remote, ends.remote_port),
+        service: endpoint(ends.local, ends.local_port),
+    };
+    let _guard = rcu::read_lock();
+    // SAFETY: The namespace is valid; the RCU read-side section keeps the instance. A socket with a name holds its namespace, which
+    // so cannot be going.
+    let Some(instance) = (unsafe { T::slot().find(net) }) else {
+        return;
+    };
+    // SAFETY: The socket is valid and locked, or nobody else knows it.
+    unsafe {
+        match to {
+            bindings::TCP_SYN_RECV => {
+                if let Some(rtt_us @ 1..) = instance.begins(&connection, name) {
+                    bindings::thop_sk_set_rtt(sk.as_ptr(), rtt_us);
+                }
+            }
+            bindings::TCP_ESTABLISHED => {
+                let Some(rtt_us) = instance.begins(&connection, name) else {
+                    return;
+                };
+                if rtt_us != 0 {
+                    bindings::thop_sk_set_least_rtt(sk.as_ptr(), rtt_us);
+                }
+                instance.established(&connection, name, LiveSocket::begin(sk));
+            }
+            _ => {
+                if let Some(socket) = instance.ended(&connection, name) {
+                    // Who closes it has a reference of its own, so this is not the last.
+                    socket.take_back();
+                }
+                bindings::thop_sk_route_from_anywhere(sk.as_ptr(), false);
+            }
         }
     }
 }

@@ -15,6 +15,7 @@
 #include <linux/kernel_stat.h>
 #include <linux/moduleparam.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter_bridge.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
@@ -25,8 +26,10 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/tcp.h>
+#include <linux/tracepoint.h>
 #include <linux/workqueue.h>
 #include <net/dst_cache.h>
+#include <net/dst_metadata.h>
 #include <net/gso.h>
 #include <net/icmp.h>
 #include <net/inet_hashtables.h>
@@ -40,9 +43,6 @@
 #include <net/sock.h>
 #include <net/sock_reuseport.h>
 #include <net/tcp.h>
-
-/* What a socket calls when its last reference is gone: sk_destruct. */
-typedef void (*thop_destruct_t)(struct sock *sk);
 
 /* Locks and contexts. */
 void thop_spin_lock_init(spinlock_t *lock, const char *name, struct lock_class_key *key);
@@ -176,6 +176,7 @@ struct thop_tcp_state {
 	/* The smoothed round-trip time, microseconds; 0: not known. */
 	u32 rtt_us;
 };
+void thop_sk_disconnect_silently(struct sock *sk);
 u32 thop_tcp_copied_seq(const struct sock *sk);
 u32 thop_tcp_rcv_nxt(const struct sock *sk);
 void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s);
@@ -206,8 +207,6 @@ bool thop_skb_receive_again(struct net *net, struct sk_buff *skb);
 /* Sockets at the server. */
 struct sock *thop_find_listener(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,
 				__be32 daddr, u16 dport);
-struct sock *thop_reuseport_choice(struct net *net, struct sock *sk, struct sk_buff *skb,
-				   __be32 saddr, u16 sport, __be32 daddr, u16 dport);
 struct sock *thop_find_established(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sport,
 				   __be32 daddr, u16 dport);
 bool thop_sk_is_mptcp(const struct sock *sk);
@@ -216,10 +215,13 @@ bool thop_early_demux(struct net *net, struct sk_buff *skb, __be32 saddr, u16 sp
 		      __be32 daddr, u16 dport);
 void thop_sock_gen_put(struct sock *sk);
 void thop_tw_kill(struct sock *sk);
-void thop_sk_allow_foreign_source(struct sock *sk);
+void thop_sk_route_from_anywhere(struct sock *sk, bool may);
+bool thop_sk_set_transparent(struct sock *sk, bool yes);
 bool thop_syncookies_on(struct net *net);
 /* What was negotiated on the connection that a new socket takes over. */
 struct thop_reqsk_attrs {
+	/* How the socket will be known. */
+	u64 name;
 	u16 mss;
 	u8 snd_wscale;
 	u8 rcv_wscale;
@@ -231,18 +233,33 @@ struct thop_reqsk_attrs {
 	bool tstamp_ok;
 	bool ecn_ok;
 };
-bool thop_reqsk_attach(struct sk_buff *skb, struct sock *listener, const struct thop_reqsk_attrs *a);
+bool thop_reqsk_attach(struct sk_buff *skb, struct net *net, const struct thop_reqsk_attrs *a);
+u64 thop_skb_name(const struct sk_buff *skb);
+void thop_skb_set_listener(struct sk_buff *skb, struct sock *listener);
 bool thop_skb_is_prefetched(struct sk_buff *skb);
 unsigned int thop_skb_dev_mtu(const struct sk_buff *skb);
 void thop_skb_set_segments(struct sk_buff *skb, unsigned int size, unsigned int count);
-void thop_deliver_local(struct net *net, struct sk_buff *skb);
-u64 thop_tcp_passive_opens(struct net *net);
-u64 thop_tcp_listen_drops(struct net *net);
-thop_destruct_t thop_sk_destruct_swap(struct sock *sk, thop_destruct_t destruct);
-thop_destruct_t thop_sk_destruct(const struct sock *sk);
-bool thop_sock_hold_live(struct sock *sk);
-void thop_sk_disconnect_silently(struct sock *sk);
-bool thop_sk_is_orphan(const struct sock *sk);
+int thop_deliver_local(struct net *net, struct sk_buff *skb);
+bool thop_skb_in_bridge(const struct sk_buff *skb);
+unsigned int thop_this_cpu(void);
+/* The probe of the trace point inet_sock_set_state; the first argument is what it was registered with. */
+typedef void (*thop_state_probe_t)(void *data, const struct sock *sk, const int from, const int to);
+int thop_states_watch(thop_state_probe_t probe);
+void thop_states_unwatch(thop_state_probe_t probe);
+bool thop_sk_is_tcp(const struct sock *sk);
+u64 thop_sk_name(const struct sock *sk);
+/* Ports in host byte order. */
+struct thop_sk_ends {
+	__be32 local;
+	__be32 remote;
+	u16 local_port;
+	u16 remote_port;
+};
+void thop_sk_ends(const struct sock *sk, struct thop_sk_ends *ends);
+void thop_sk_set_rtt(struct sock *sk, u32 rtt_us);
+void thop_sk_set_least_rtt(struct sock *sk, u32 rtt_us);
+void thop_sock_hold(struct sock *sk);
+void thop_sk_end_reading(struct sock *sk);
 
 /* Load. */
 u32 thop_sk_acceptq_len(const struct sock *sk);

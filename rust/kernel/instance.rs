@@ -13,10 +13,11 @@
 //!
 //! 1. [`Instance::retire()`] ends what only the hooks keep from doing harm;
 //! 2. hooks are unregistered, proc files removed (which waits for readers and writers);
-//! 3. [`Instance::stop()`] ends what the instance itself has begun (sockets, for instance);
-//! 4. the worker is cancelled, and waited for;
-//! 5. an RCU grace period passes, after which no hook can be running;
-//! 6. the instance is dropped.
+//! 3. if [`Instance::is_used()`], what a hook is doing still is waited for, and what waits in queues of user space is dropped;
+//! 4. [`Instance::stop()`] ends what the instance itself has begun (sockets, for instance);
+//! 5. the worker is cancelled, and waited for;
+//! 6. an RCU grace period passes, after which no hook can be running;
+//! 7. the instance is dropped.
 
 use core::{
     cell::UnsafeCell,
@@ -118,11 +119,18 @@ pub trait Instance: Sized + Send + Sync + 'static {
     /// Context as for [`Instance::pre_routing()`].
     fn local_in(&self, packet: Packet<'_>) -> Verdict;
 
-    /// Whether the instance sees what this machine sends.
-    const SEES_OUTPUT: bool = false;
+    /// Whether the instance has sockets: then it sees what this machine sends, and what arrives.
+    const HAS_SOCKETS: bool = false;
+
+    /// Sees every IPv4 packet for this machine that every other hook has let pass, if [`Instance::HAS_SOCKETS`].
+    ///
+    /// Softirq, or process context when a program in user space has had the packet; RCU read-side section.
+    fn arrives(&self, packet: Packet<'_>) -> Verdict {
+        packet.accept()
+    }
 
     /// Sees every IPv4 packet that this machine sends, before every other hook, if
-    /// [`Instance::SEES_OUTPUT`].
+    /// [`Instance::HAS_SOCKETS`].
     ///
     /// Softirq or process context, within an RCU read-side section.
     fn local_out(&self, packet: Packet<'_>) -> Verdict {
@@ -133,7 +141,10 @@ pub trait Instance: Sized + Send + Sync + 'static {
     /// for an instance whose hooks have never been registered.
     fn retire(&self) {}
 
-    /// Ends what the instance has begun. Process context; hooks may still be running.
+    /// Whether its hooks have ever had anything to do. One that nobody uses ends without waiting for them.
+    fn is_used(&self) -> bool;
+
+    /// Ends what the instance has begun. Process context; if [`Instance::is_used()`] no hook runs any more.
     fn stop(&self);
 }
 
@@ -141,6 +152,7 @@ pub trait Instance: Sized + Send + Sync + 'static {
 pub struct Slot<T: Instance> {
     id: UnsafeCell<u32>,
     shared: Atomic<*mut T::Shared>,
+    ending: Atomic<bool>,
     _instances: PhantomData<T>,
 }
 
@@ -155,8 +167,20 @@ impl<T: Instance> Slot<T> {
         Self {
             id: UnsafeCell::new(0),
             shared: Atomic::new(ptr::null_mut()),
+            ending: Atomic::new(false),
             _instances: PhantomData,
         }
+    }
+
+    /// Nothing shall begin any more: the module goes.
+    pub(crate) fn set_ending(&self) {
+        self.ending.store(true, Relaxed);
+    }
+
+    /// Whether the module goes.
+    #[inline]
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed)
     }
 
     /// The instance of a namespace, if it has one.
@@ -264,9 +288,18 @@ impl<T: Instance> Registration<T> {
     /// `net` is the holder's namespace.
     unsafe fn end(net: NonNull<bindings::net>, holder: &Holder<T>) {
         holder.state.retire();
+        let used = holder.state.is_used();
         // SAFETY: Registered by `start()`, or not at all, which it recognises.
-        unsafe { hooks::unregister::<T>(net, holder.hooks.get()) };
+        unsafe { hooks::unregister::<T>(net, holder.hooks.get(), !used) };
         files::remove(holder);
+        if used {
+            // What a hook is doing still, be it only to send something up the stack, which may wait in a queue then.
+            compat::synchronize_rcu();
+            // SAFETY: As above. As hooks go, the kernel drops what waits in queues (`nf_queue_nf_hook_drop()`).
+            unsafe { hooks::unregister::<T>(net, holder.hooks.get(), true) };
+            // What came out of a queue just before.
+            compat::synchronize_rcu();
+        }
         holder.state.stop();
         holder.state.worker().stop();
     }

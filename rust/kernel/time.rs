@@ -4,10 +4,11 @@
 
 use crate::bindings;
 
-/// Milliseconds of the kernel's ticks (`jiffies_64`), whose resolution they have. Nearly nothing is
-/// cheaper to read. It begins somewhere and never goes back; it stops while the machine is suspended.
+/// Returns the milliseconds since the machine was booted (`CLOCK_BOOTTIME`, coarse): with the resolution of the
+/// kernel's ticks, and cheap to read.
 ///
-/// Any context.
+/// It never goes back, and goes on while the machine is suspended. A virtual machine that its host has paused is not told: its
+/// clock has stood still. Any context.
 #[inline]
 pub fn now_ms() -> u64 {
     // SAFETY: Reads a clock; no requirements.

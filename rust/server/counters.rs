@@ -15,9 +15,11 @@ thop_kernel::counted_events! {
     Adopted = "adopted",
     /// A socket was adopted, and gone at once.
     AdoptedGone = "adopted_gone",
+    /// A request went to a program in user space on its way (NFQUEUE).
+    Queued = "queued",
     /// An old connection of the same client port was ended for a new handoff.
     Replaced = "replaced",
-    /// An adopted socket has died.
+    /// An adopted socket is closed.
     Closed = "closed",
     /// NOTIFYCLS was sent, repetitions included.
     CloseNotices = "close_notices",

@@ -16,7 +16,10 @@ use thop_core::{
     },
 };
 use thop_kernel::{
-    adopt::SocketId,
+    adopt::{
+        LiveSocket,
+        Name, //
+    },
     table::Element, //
 };
 
@@ -25,15 +28,14 @@ use crate::live::Live;
 /// Where a handoff stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The socket is being made; repetitions of CREATE are not answered.
+    /// The request is on its way to a socket; repetitions of CREATE are not answered.
     Adopting,
     /// The socket lives.
     Alive {
-        socket: SocketId,
         /// Something of the switch's has shown that it knows.
         confirmed: bool,
     },
-    /// The socket is gone. The element stays for a while: for the client's last segments, which may
+    /// The connection is over. The element stays for a while: for the client's last segments, which may
     /// meet a TIME-WAIT, and so that a late CREATE is known for what it is.
     Gone {
         /// The switch knows.
@@ -78,10 +80,23 @@ pub(crate) enum End {
 /// An element of the table.
 pub(crate) struct Handed {
     pub(crate) handoff: Handoff,
+    /// What its request, and then its socket, is known by.
+    pub(crate) name: Name,
     pub(crate) parties: Parties,
     /// The switch it came from.
     pub(crate) switch: Ipv4Addr,
     pub(crate) phase: Phase,
+    /// The socket, from the time that it is established until it is closed. In [`Phase::Gone`] it is still to be ended, by the
+    /// worker: with a reset, unless the handoff was taken back.
+    pub(crate) socket: Option<LiveSocket>,
+    /// On which processor the request has passed all hooks, if it has.
+    pub(crate) passed: Option<u32>,
+    /// The request did not get through at once: a program in user space has it, or had it.
+    pub(crate) queued: bool,
+    /// There is a socket, or has been one.
+    pub(crate) born: bool,
+    /// The round-trip time that it begins with, microseconds; 0: not known.
+    pub(crate) rtt_us: u32,
     /// What the switch must be told at once.
     pub(crate) haste: Haste,
     /// Until when it may stay unconfirmed, milliseconds since boot.
@@ -94,10 +109,41 @@ pub(crate) struct Handed {
     pub(crate) seen_ms: u64,
     /// There was no memory to note when to look at it: the next sweep does.
     pub(crate) unwatched: bool,
+    /// The switch was told that the module goes.
+    pub(crate) told: bool,
 }
 
 impl Handed {
-    /// The name of the connection that a message is about, as the client's forwarded segments show
+    /// A handoff that was just heard of.
+    pub(crate) fn new(
+        handoff: Handoff,
+        parties: Parties,
+        switch: Ipv4Addr,
+        phase: Phase,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            handoff,
+            name: Name::new(),
+            parties,
+            switch,
+            phase,
+            socket: None,
+            passed: None,
+            queued: false,
+            born: false,
+            rtt_us: 0,
+            haste: Haste::NONE,
+            lease_ms: now_ms,
+            closed: false,
+            notices: 0,
+            seen_ms: now_ms,
+            unwatched: false,
+            told: false,
+        }
+    }
+
+    /// The key of the connection that a message is about, as the client's forwarded segments show
     /// it: they are addressed to the server.
     pub(crate) fn key_of(parties: &Parties) -> FlowKey {
         FlowKey {
@@ -130,9 +176,10 @@ impl Handed {
     /// Whether the socket may not speak to the client now.
     pub(crate) fn must_be_silent(&self, now_ms: u64) -> bool {
         match self.phase {
-            Phase::Alive { confirmed, .. } => !confirmed && now_ms >= self.lease_ms,
+            Phase::Alive { confirmed } => !confirmed && now_ms >= self.lease_ms,
             Phase::Gone { taken_back, .. } => taken_back,
-            Phase::Adopting => false,
+            // There is no socket yet that could say anything; the stack might, if it has nobody for the request.
+            Phase::Adopting => true,
         }
     }
 
@@ -165,6 +212,19 @@ impl Handed {
         }
     }
 
+    /// Whether a later handoff of the same client port may take its place.
+    pub(crate) fn gives_way(&self) -> bool {
+        matches!(self.phase, Phase::Gone { .. }) && self.socket.is_none()
+    }
+
+    /// The socket that is to be ended, and whether with a reset.
+    pub(crate) fn take_ending(&mut self) -> Option<(LiveSocket, bool)> {
+        let Phase::Gone { taken_back, .. } = self.phase else {
+            return None;
+        };
+        Some((self.socket.take()?, !taken_back))
+    }
+
     /// Whether the table may forget it.
     ///
     /// As at the switch: when only the server has closed, the client's FIN must still find its way
@@ -177,6 +237,9 @@ impl Handed {
         else {
             return false;
         };
+        if self.socket.is_some() {
+            return false;
+        }
         let stays_ms = if self.closed || taken_back {
             linger_ms
         } else {

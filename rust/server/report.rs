@@ -66,9 +66,7 @@ fn show_connections(server: &Server, record: u64, text: &mut Text<'_>) {
     server.handoffs.visit(bucket as u32, |handed| {
         let state = match handed.phase {
             Phase::Adopting => "adopting",
-            Phase::Alive {
-                confirmed: true, ..
-            } => "alive",
+            Phase::Alive { confirmed: true } => "alive",
             Phase::Alive { .. } => "unconfirmed",
             Phase::Gone { .. } => "gone",
         };

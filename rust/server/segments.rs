@@ -42,7 +42,7 @@ impl Server {
             handed.seen_ms = now_ms();
             handed.closed |=
                 segment.flags.contains(Flags::FIN) || segment.flags.contains(Flags::RST);
-            if let Phase::Alive { confirmed, .. } = &mut handed.phase {
+            if let Phase::Alive { confirmed } = &mut handed.phase {
                 *confirmed = true;
             }
             (handed.parties.service, handed.end())
@@ -51,7 +51,6 @@ impl Server {
             return packet.accept();
         };
         let opens = segment.flags.contains(Flags::SYN) && !segment.flags.contains(Flags::RST);
-        // A socket that was ended lives, for the table, until its application has let go of it; the stack knows it no more.
         if end.is_some() || opens {
             let segment = Segment {
                 key: FlowKey {
@@ -124,7 +123,8 @@ impl Server {
         };
         if opens {
             // The switch does not know yet that the connection is gone. When it does, it takes the SYN that is repeated.
-            self.notify(&notice, switch);
+            self.count(Counter::CloseNotices);
+            self.say(&notice, switch);
         } else if let Some(reset) = segment.reset() {
             self.count(Counter::Resets);
             self.sent(send::bare_segment(self.namespace, &reset));

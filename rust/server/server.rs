@@ -20,8 +20,8 @@
 //!
 //! # Locks
 //!
-//! Bucket locks of the table of handoffs, of the table of sockets, the lock of the deadlines and of
-//! the list of sockets to end: never two at once, all with softirqs disabled.
+//! Bucket locks of the table of handoffs, and the lock of the deadlines: never two at once, all with softirqs disabled.
+//! Either may be taken with a socket's lock held; no socket is locked or let go of under one of them.
 
 use core::net::Ipv4Addr;
 
@@ -36,14 +36,16 @@ use kernel::{
     },
 };
 use thop_core::{
-    addr::FlowKey,
+    addr::{
+        Endpoint,
+        FlowKey, //
+    },
     clock::remaining,
     hash::Hasher,
-    heap::List,
     rounds::SLICE_MS,
     wire::{
         Body,
-        Handoff,
+        DropReason,
         Haste,
         Message,
         Side, //
@@ -51,9 +53,10 @@ use thop_core::{
 };
 use thop_kernel::{
     adopt::{
+        self,
         Adopter,
-        SocketCache,
-        Sockets, //
+        LiveSocket,
+        Name, //
     },
     gate,
     instance::{
@@ -68,7 +71,6 @@ use thop_kernel::{
     },
     load::Cpu,
     memory,
-    memory::AtomicList,
     messages::{
         ipv4,
         Channel,
@@ -84,6 +86,7 @@ use thop_kernel::{
     table::{
         Cache,
         ChainWatch,
+        Element,
         Table, //
     },
     time::now_ms, //
@@ -99,8 +102,7 @@ use crate::{
     report,
     worker::{
         Agenda,
-        GATHER_MS,
-        NOTICE_MS, //
+        GATHER_MS, //
     },
 };
 
@@ -125,7 +127,6 @@ pub(crate) struct Parameters {
 pub(crate) struct Shared {
     parameters: Arc<Parameters>,
     handoffs: Arc<Cache<Handed>>,
-    sockets: Arc<SocketCache>,
     gate: gate::Shared,
     /// The processors are those of the machine, in every namespace.
     cpu: Arc<Cpu>,
@@ -143,7 +144,6 @@ impl Shared {
             gate,
             parameters: Arc::new(parameters, memory::may_sleep())?,
             handoffs: Arc::new(Cache::new(c"thop_server_handoff")?, memory::may_sleep())?,
-            sockets: Arc::new(Cache::new(c"thop_server_socket")?, memory::may_sleep())?,
             cpu: Arc::new(Cpu::new(), memory::may_sleep())?,
         })
     }
@@ -164,7 +164,6 @@ pub(crate) struct Server {
     /// When a slice of the table was last searched for what has expired, milliseconds since boot.
     swept_ms: Atomic<u64>,
     pub(crate) cpu: Arc<Cpu>,
-    pub(crate) sockets: Sockets,
     pub(crate) statistics: Statistics<Counter>,
     #[pin]
     pub(crate) agenda: SpinLockBh<Agenda>,
@@ -177,7 +176,6 @@ impl Server {
     /// are, they stay. Process context.
     pub(crate) fn authorise(&self, text: &[u8]) -> Result {
         self.handoffs.prepare()?;
-        self.sockets.prepare()?;
         self.channel.gate.configure(text)
     }
 
@@ -204,45 +202,98 @@ pub(crate) fn address_of(message: &Message) -> Ipv4Addr {
     ipv4(message.parties.server.ip).unwrap_or(Ipv4Addr::UNSPECIFIED)
 }
 
+impl Server {
+    /// Runs `f` on the handoff of a request or a socket that is known by `name`, under its bucket's lock.
+    fn named<R>(
+        &self,
+        connection: &FlowKey,
+        name: Name,
+        f: impl FnOnce(&mut Handed) -> R,
+    ) -> Option<R> {
+        self.handoffs.find(
+            |hasher| hasher.client(&connection.client),
+            |handed| handed.name == name && handed.parties.key() == *connection,
+            f,
+        )
+    }
+}
+
 impl Adopter for Server {
-    fn sockets(&self) -> &Sockets {
-        &self.sockets
+    fn wanted(&self, connection: &FlowKey, name: Name) -> Option<Endpoint> {
+        self.named(connection, name, |handed| {
+            let wanted = handed.phase == Phase::Adopting && now_ms() < handed.lease_ms;
+            wanted.then_some(handed.parties.server)
+        })?
     }
 
-    fn orphaned(&self, key: &FlowKey, handoff: Handoff) {
-        let notice = self.handoffs.with(key, |handed| {
-            let now = now_ms();
-            if handed.handoff != handoff {
-                // The client's port is in use again.
-                return None;
+    fn refused(&self, connection: &FlowKey, name: Name, why: DropReason) {
+        let key = self.named(connection, name, |handed| handed.key());
+        if let Some(key) = key {
+            self.refuse_named(&key, name, why);
+        }
+    }
+
+    fn passes(&self, connection: &FlowKey, name: Name, cpu: u32) -> bool {
+        let passes = self.named(connection, name, |handed| {
+            let passes = handed.phase == Phase::Adopting && now_ms() < handed.lease_ms;
+            if passes {
+                handed.passed = Some(cpu);
             }
+            passes
+        });
+        passes == Some(true)
+    }
+
+    fn begins(&self, connection: &FlowKey, name: Name) -> Option<u32> {
+        self.named(connection, name, |handed| {
+            (handed.passed.is_some() && !handed.born).then_some(handed.rtt_us)
+        })?
+    }
+
+    fn established(&self, connection: &FlowKey, name: Name, socket: LiveSocket) {
+        let mut socket = Some(socket);
+        let look = self.named(connection, name, |handed| {
+            handed.born = true;
+            handed.socket = socket.take();
             match handed.phase {
-                Phase::Gone { .. } => None,
-                Phase::Adopting | Phase::Alive { .. } => {
-                    // While adopting, `adopted()` tells the switch.
-                    let adopting = handed.phase == Phase::Adopting;
-                    handed.enter(Phase::DIED, &self.live);
-                    handed.seen_ms = now;
-                    if adopting {
-                        return None;
-                    }
-                    Some(handed.haste.contains(Haste::GONE).then(|| {
-                        handed.notices = 1;
-                        (handed.message(GONE), handed.switch)
-                    }))
+                Phase::Adopting => {
+                    handed.enter(Phase::Alive { confirmed: false }, &self.live);
+                    // Else who has sent the request up the stack is about to see it.
+                    handed.queued.then(|| (handed.key(), true))
                 }
+                // It was taken back as the request was under way: the worker ends the socket.
+                Phase::Alive { .. } | Phase::Gone { .. } => Some((handed.key(), false)),
             }
         });
-        self.count(Counter::Closed);
-        match notice.flatten() {
-            None => {}
-            // With what else there is to say soon.
-            Some(None) => self.look_in(*key, GATHER_MS),
-            Some(Some((message, switch))) => {
-                self.notify(&message, switch);
-                self.look_in(*key, NOTICE_MS);
+        if let Some(Some((key, adopted))) = look {
+            if adopted {
+                self.count(Counter::Adopted);
             }
+            self.look_in(key, 0);
         }
+    }
+
+    fn ended(&self, connection: &FlowKey, name: Name) -> Option<LiveSocket> {
+        let (socket, notice) = self.named(connection, name, |handed| {
+            let socket = handed.socket.take()?;
+            let lived = matches!(handed.phase, Phase::Alive { .. });
+            if lived {
+                handed.enter(Phase::DIED, &self.live);
+                handed.seen_ms = now_ms();
+            }
+            let ms = if handed.haste.contains(Haste::GONE) {
+                0
+            } else {
+                // With what else there is to say soon.
+                GATHER_MS
+            };
+            Some((socket, lived.then(|| (handed.key(), ms))))
+        })??;
+        self.count(Counter::Closed);
+        if let Some((key, ms)) = notice {
+            self.look_in(key, ms);
+        }
+        Some(socket)
     }
 }
 
@@ -262,15 +313,9 @@ impl Instance for Server {
             parameters.connections,
             Hasher::new(parameters.keyed, random::number),
         );
-        let sockets = Sockets::unprepared(
-            shared.sockets.clone(),
-            parameters.buckets,
-            parameters.connections,
-        );
         if parameters.insecure {
             // Everybody may hand over at once.
             handoffs.prepare()?;
-            sockets.prepare()?;
         }
         let channel = Channel::new(namespace, parameters.protocol, Side::Server, &shared.gate)?;
         let statistics = Statistics::new()?;
@@ -285,7 +330,6 @@ impl Instance for Server {
             drops: Atomic::new(0),
             swept_ms: Atomic::new(0),
             cpu,
-            sockets,
             statistics,
             agenda <- new_spin_lock_bh!(Agenda::new()),
             worker <- Worker::new(),
@@ -301,7 +345,6 @@ impl Instance for Server {
     }
 
     fn work(&self) -> Option<u32> {
-        self.end_sockets();
         let next = self.look();
         // The worker runs far more often, for handoffs.
         let now = now_ms();
@@ -324,7 +367,11 @@ impl Instance for Server {
         }
     }
 
-    const SEES_OUTPUT: bool = true;
+    const HAS_SOCKETS: bool = true;
+
+    fn arrives(&self, packet: Packet<'_>) -> Verdict {
+        adopt::arrive(self, packet)
+    }
 
     fn local_out(&self, packet: Packet<'_>) -> Verdict {
         if self.handoffs.is_empty() {
@@ -346,7 +393,7 @@ impl Instance for Server {
                         Err(how) => self.statistics.malformed(how),
                     }
                 }
-                return packet.drop();
+                return packet.consume();
             }
             Ok(Incoming::Monitor { message, from, to }) => {
                 return self.on_monitor(packet, &message, from, to);
@@ -354,7 +401,7 @@ impl Instance for Server {
             // What was not believed is sent again, by its own timer.
             Ok(Incoming::Epoch { .. }) => {
                 self.count(Counter::Epochs);
-                return packet.drop();
+                return packet.consume();
             }
             // A switch may live in the same namespace.
             Err(Refused::Foreign) => {
@@ -383,55 +430,73 @@ impl Instance for Server {
                 return self.on_create(packet, &received, &state, haste, lease_ms);
             }
             self.count(Counter::Foreign);
-        } else {
-            self.on_message(&received);
+            return packet.drop();
         }
-        packet.drop()
+        self.on_message(&received);
+        packet.consume()
     }
 
-    /// A socket that must be silent is silent by the hook alone: it vanishes before that goes.
+    /// A socket that must be silent is silent by the hook alone: it ends before that goes.
     fn retire(&self) {
         // Nobody else ends sockets from here on.
         self.worker.stop();
         let now = now_ms();
         let mut next = 0;
         while let Some(bucket) = self.handoffs.next_used(next) {
-            let mut silent = AtomicList::default();
-            self.handoffs.visit(bucket, |handed| {
-                if let Phase::Alive { socket, .. } = handed.phase {
-                    // Without memory it is reset with the others, which is what there was to avoid.
-                    if handed.must_be_silent(now) && silent.try_push(socket).is_ok() {
+            // One at a time: a socket is not ended under the bucket's lock.
+            loop {
+                let mut silent = None;
+                self.handoffs.visit(bucket, |handed| {
+                    if silent.is_none() && handed.socket.is_some() && handed.must_be_silent(now) {
                         handed.enter(Phase::TAKEN_BACK, &self.live);
+                        silent = handed.socket.take();
                     }
-                }
-            });
-            for socket in silent.iter() {
-                if let Some(socket) = self.sockets.get(*socket) {
-                    socket.vanish();
+                });
+                match silent {
+                    Some(socket) => socket.end(),
+                    None => break,
                 }
             }
             next = bucket.saturating_add(1);
         }
-        self.end_sockets();
+    }
+
+    fn is_used(&self) -> bool {
+        self.handoffs.is_prepared()
     }
 
     fn stop(&self) {
-        // What was to end since `retire()`.
-        self.end_sockets();
         // The switches come first: a client whose reset is lost, or not believed, is answered by its switch when it
         // speaks next. Nobody here could.
         let mut outbox = Outbox::new(&self.channel);
+        let mut next = 0;
+        while let Some(bucket) = self.handoffs.next_used(next) {
+            // One at a time: nothing is sent under the bucket's lock.
+            loop {
+                let mut notice = None;
+                self.handoffs.visit(bucket, |handed| {
+                    if notice.is_none() && !handed.told && handed.may_be_missed() {
+                        handed.told = true;
+                        let leaves = Body::NotifyClose { leaves: true };
+                        notice = Some((handed.message(leaves), handed.switch));
+                    }
+                });
+                match notice {
+                    Some((message, switch)) => self.tell(&message, switch, &mut outbox),
+                    None => break,
+                }
+            }
+            next = bucket.saturating_add(1);
+        }
+        self.sent(outbox.send());
+        // Without this module the clients' segments would not reach these sockets any more.
         self.handoffs.sweep_all(
             |_| true,
             |handed| {
-                if handed.may_be_missed() {
-                    let message = handed.message(Body::NotifyClose { leaves: true });
-                    self.tell(&message, handed.switch, &mut outbox);
+                if let Some(socket) = handed.socket {
+                    socket.abort();
                 }
             },
         );
-        self.sent(outbox.send());
-        // Without this module the clients' segments would not reach these sockets any more.
-        self.sockets.release_all(|socket| socket.abort());
     }
 }

@@ -17,11 +17,12 @@ use thop_core::{
 use thop_kernel::{
     adopt::{
         self,
-        SocketId,
-        Taken, //
+        Name,
+        Sent, //
     },
     instance::{
         Packet,
+        Softirq,
         Verdict, //
     },
     messages::Received,
@@ -61,7 +62,10 @@ impl Server {
             Nothing,
             Same(Phase),
             Late,
-            Other(Option<SocketId>, bool),
+            /// An older connection of the same service.
+            Old,
+            /// One of another service, or one that is just beginning.
+            Other,
         }
 
         self.count(Counter::Creates);
@@ -80,15 +84,15 @@ impl Server {
             }
             let same_service = old.parties.service == message.parties.service;
             match old.phase {
-                Phase::Alive { socket, .. } => {
-                    if same_service {
-                        // Nothing more is heard of it: see `Known::Other` below.
-                        old.enter(Phase::TAKEN_BACK, &self.live);
-                    }
-                    Known::Other(Some(socket), same_service)
+                _ if old.gives_way() => Known::Nothing,
+                Phase::Alive { .. } if same_service => {
+                    // Nothing more is heard of it: see `Known::Old` below.
+                    old.enter(Phase::TAKEN_BACK, &self.live);
+                    Known::Old
                 }
-                Phase::Adopting => Known::Other(None, same_service),
-                Phase::Gone { .. } => Known::Nothing,
+                // The worker is about to end it.
+                Phase::Gone { .. } => Known::Old,
+                Phase::Alive { .. } | Phase::Adopting => Known::Other,
             }
         });
         match known.unwrap_or(Known::Nothing) {
@@ -104,21 +108,21 @@ impl Server {
                     } => {}
                     Phase::Gone { .. } => self.reply(received, GONE),
                 }
-                return packet.drop();
+                return packet.consume();
             }
             Known::Late => {
                 self.count(Counter::CreatesLate);
-                return packet.drop();
+                return packet.consume();
             }
-            Known::Other(Some(socket), true) => {
+            Known::Old => {
                 // The client has made a new connection from that port, so the old one is dead, and
                 // only this side has not heard. It is ended by the worker; the switch will repeat
                 // its CREATE.
                 self.count(Counter::Replaced);
-                self.end(socket, false);
-                return packet.drop();
+                self.look_in(key, 0);
+                return packet.consume();
             }
-            Known::Other(..) => {
+            Known::Other => {
                 // Two services of one client port: the segments of both would look the same here.
                 return self.refuse(packet, received, DropReason::Conflict);
             }
@@ -130,98 +134,132 @@ impl Server {
             self.count(Counter::CreatesOverdue);
             let (boot, clock_ms) = (self.boot, self.clock_ms());
             self.reply(received, Body::Late { boot, clock_ms });
-            return packet.drop();
+            return packet.consume();
         };
         let now = now_ms();
         let placeholder = Handed {
-            handoff: message.handoff,
-            parties: message.parties,
-            switch: received.from,
-            phase: Phase::Adopting,
             haste,
             lease_ms: now + u64::from(lease_ms),
             closed: state.options.contains(TcpOptions::FIN),
-            notices: 0,
-            seen_ms: now,
-            unwatched: false,
+            rtt_us: state.rtt_us,
+            ..Handed::new(
+                message.handoff,
+                message.parties,
+                received.from,
+                Phase::Adopting,
+                now,
+            )
         };
+        let name = placeholder.name;
         // Another CPU may be doing the same with a repetition: who is first, adopts.
         if let Err((refused, _)) = self.handoffs.insert_if(placeholder, |old| {
-            old.handoff != message.handoff && matches!(old.phase, Phase::Gone { .. })
+            old.handoff != message.handoff && old.gives_way()
         }) {
             return match refused {
-                Refused::Exists => packet.drop(),
+                Refused::Exists => packet.consume(),
                 _ => self.refuse(packet, received, DropReason::NoMemory),
             };
         }
         let namespace = packet.namespace();
         let (datagram, verdict) = packet.steal();
-        let taken = adopt::adopt(
-            self,
+        let sent = adopt::adopt::<Self>(
             namespace,
             adopt::Handed {
-                key,
-                handoff: message.handoff,
+                name,
                 parties: &message.parties,
                 state,
                 datagram,
                 request_at: received.payload_at,
             },
         );
-        match taken {
-            Ok(taken) => self.adopted(received, &key, haste, taken),
-            Err(reason) => {
-                self.handoffs
-                    .remove_if(&key, |handed| handed.handoff == message.handoff);
-                self.drop_notice(received, reason);
-            }
-        }
+        self.sent_up(received, &key, name, sent);
         verdict
     }
 
-    fn adopted(&self, received: &Received, key: &FlowKey, haste: Haste, taken: Taken) {
-        let socket = match taken {
-            Taken::Alive(socket) => Some(socket),
-            Taken::Gone => None,
-        };
-        let alive = self.handoffs.with(key, |handed| {
-            // The socket may have died, and its destructor been here, before this.
-            if handed.phase == Phase::Adopting {
-                let phase = match socket {
-                    Some(socket) => Phase::Alive {
-                        socket,
-                        confirmed: false,
-                    },
-                    None => Phase::DIED,
-                };
-                handed.enter(phase, &self.live);
+    /// The request of a handoff was sent up the stack, or could not be: what has become of it?
+    fn sent_up(
+        &self,
+        received: &Received,
+        key: &FlowKey,
+        name: Name,
+        sent: Result<Sent, DropReason>,
+    ) {
+        enum Is {
+            Refused(DropReason),
+            Queued(u64),
+            Alive(Haste),
+            Gone,
+            TakenBack,
+        }
+
+        let cpu = Softirq::disabled(adopt::this_cpu);
+        let is = self.handoffs.with(key, |handed| {
+            if handed.name != name {
+                return Is::TakenBack;
             }
-            matches!(handed.phase, Phase::Alive { .. })
+            match (handed.phase, sent) {
+                (Phase::Adopting, Err(why)) => Is::Refused(why),
+                (Phase::Adopting, Ok(Sent::Dropped)) if handed.passed.is_none() => {
+                    Is::Refused(DropReason::Filtered)
+                }
+                // Nobody else was on this processor meanwhile: TCP has had it from here, and has nobody for it.
+                (Phase::Adopting, Ok(_)) if handed.passed == Some(cpu) => {
+                    Is::Refused(DropReason::Internal)
+                }
+                (Phase::Adopting, Ok(_)) => {
+                    handed.queued = true;
+                    Is::Queued(handed.lease_ms)
+                }
+                (Phase::Alive { .. }, _) => Is::Alive(handed.haste),
+                (Phase::Gone { taken_back, .. }, _) if taken_back => Is::TakenBack,
+                (Phase::Gone { .. }, _) => Is::Gone,
+            }
         });
-        if alive == Some(true) {
-            self.count(Counter::Adopted);
-            if haste.contains(Haste::TAKEN) {
-                self.reply(received, self.created());
-                self.look_in(*key, ASK_MS);
-            } else {
-                self.look_in(*key, ANSWER_MS);
+        match is {
+            // It was refused, and the switch told, behind the hooks.
+            None | Some(Is::TakenBack) => {}
+            Some(Is::Refused(why)) => self.refuse_named(key, name, why),
+            Some(Is::Queued(lease_ms)) => {
+                self.count(Counter::Queued);
+                self.look_in(*key, lease_ms.saturating_sub(now_ms()));
             }
-        } else {
-            self.count(Counter::AdoptedGone);
-            self.reply(received, GONE);
-            self.look_in(*key, NOTICE_MS);
+            Some(Is::Alive(haste)) => {
+                self.count(Counter::Adopted);
+                if haste.contains(Haste::TAKEN) {
+                    self.reply(received, self.created());
+                    self.look_in(*key, ASK_MS);
+                } else {
+                    self.look_in(*key, ANSWER_MS);
+                }
+            }
+            Some(Is::Gone) => {
+                self.count(Counter::AdoptedGone);
+                self.reply(received, GONE);
+                self.look_in(*key, NOTICE_MS);
+            }
         }
     }
 
-    fn refuse(&self, packet: Packet<'_>, received: &Received, reason: DropReason) -> Verdict {
-        self.drop_notice(received, reason);
-        packet.drop()
+    /// Forgets a handoff whose request will never be a socket's, and tells its switch. Softirq or process context, no lock.
+    pub(crate) fn refuse_named(&self, key: &FlowKey, name: Name, why: DropReason) {
+        let removed = self.handoffs.remove_if(key, |handed| {
+            handed.name == name && handed.phase == Phase::Adopting
+        });
+        if let Some(handed) = removed {
+            self.count_refused(why);
+            self.say(&handed.message(Body::NotifyDrop(why)), handed.switch);
+        }
     }
 
-    fn drop_notice(&self, received: &Received, reason: DropReason) {
-        self.statistics.refused(reason);
+    pub(crate) fn count_refused(&self, why: DropReason) {
+        self.statistics.refused(why);
         self.drops.add(1, Relaxed);
+    }
+
+    fn refuse(&self, packet: Packet<'_>, received: &Received, reason: DropReason) -> Verdict {
+        self.count_refused(reason);
         self.reply(received, Body::NotifyDrop(reason));
+        packet.consume()
     }
 
     /// The message that says: taken over.
@@ -256,45 +294,42 @@ impl Server {
     fn on_forget(&self, received: &Received, reset: bool) {
         let message = &received.message;
         let key = Handed::key_of(&message.parties);
-        let socket = self.handoffs.with(&key, |handed| {
+        let known = self.handoffs.with(&key, |handed| {
             if handed.handoff != message.handoff {
                 return None;
             }
             // The switch needs no notice of what it has asked for.
-            match handed.phase {
-                Phase::Alive { socket, .. } => {
-                    let phase = if reset {
-                        Phase::RESET
-                    } else {
-                        Phase::TAKEN_BACK
-                    };
-                    handed.enter(phase, &self.live);
-                    Some(socket)
-                }
-                _ => None,
-            }
+            let lived = match handed.phase {
+                Phase::Alive { .. } => true,
+                // The request may be in a queue: it will not pass the last of the hooks.
+                Phase::Adopting => false,
+                Phase::Gone { .. } => return None,
+            };
+            let phase = if reset {
+                Phase::RESET
+            } else {
+                Phase::TAKEN_BACK
+            };
+            handed.enter(phase, &self.live);
+            Some(lived)
         });
-        match socket {
-            Some(Some(socket)) => {
+        match known {
+            Some(Some(lived)) => {
                 self.count(Counter::Forgotten);
-                self.end(socket, reset);
+                if lived {
+                    self.look_in(key, 0);
+                }
             }
             Some(None) => {}
             None => {
                 // Its CREATE may still be on its way, and must find that it came too late.
-                let now = now_ms();
-                let _ = self.handoffs.insert_new(Handed {
-                    handoff: message.handoff,
-                    parties: message.parties,
-                    switch: received.from,
-                    phase: Phase::TAKEN_BACK,
-                    haste: Haste::NONE,
-                    lease_ms: now,
-                    closed: false,
-                    notices: 0,
-                    seen_ms: now,
-                    unwatched: false,
-                });
+                let _ = self.handoffs.insert_new(Handed::new(
+                    message.handoff,
+                    message.parties,
+                    received.from,
+                    Phase::TAKEN_BACK,
+                    now_ms(),
+                ));
                 // Nobody else might look after its age.
                 self.worker.kick_in(SLICE_MS);
             }
@@ -307,7 +342,7 @@ impl Server {
         self.handoffs
             .with(&Handed::key_of(&message.parties), |handed| {
                 if handed.handoff == message.handoff {
-                    if let Phase::Alive { confirmed, .. } = &mut handed.phase {
+                    if let Phase::Alive { confirmed } = &mut handed.phase {
                         *confirmed = true;
                     }
                 }

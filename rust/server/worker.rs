@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must sleep or happen later: sockets that end, messages that are repeated, and what has expired. Process context,
+//! What must sleep or happen later: sockets that are ended, messages that are repeated, and what has expired. Process context,
 //! but for what others ask for.
 
 use core::net::Ipv4Addr;
@@ -10,11 +10,14 @@ use thop_core::{
     addr::FlowKey,
     deadline::Deadlines,
     rounds,
-    wire::Message, //
+    wire::{
+        Body,
+        DropReason,
+        Message, //
+    },
 };
 use thop_kernel::{
-    adopt::SocketId,
-    memory,
+    adopt::LiveSocket,
     memory::AtomicHeap,
     messages::Outbox,
     table::Element,
@@ -50,16 +53,9 @@ const NOTICES: u8 = 8;
 /// How many handoffs a sweep looks at for which there was no memory. Others must wait for the next.
 const UNWATCHED: usize = 16;
 
-/// A socket that shall end.
-struct Ending {
-    socket: SocketId,
-    reset: bool,
-}
-
 /// What the worker shall do.
 pub(crate) struct Agenda {
     deadlines: Deadlines<AtomicHeap, FlowKey>,
-    endings: KVec<Ending>,
 }
 
 impl Agenda {
@@ -67,7 +63,6 @@ impl Agenda {
     pub(crate) fn new() -> Self {
         Self {
             deadlines: Deadlines::new(),
-            endings: KVec::new(),
         }
     }
 }
@@ -75,10 +70,9 @@ impl Agenda {
 impl Server {
     // --- for others, in any context -------------------------------------------------------------
 
-    /// Tells a switch at once that a connection is gone.
-    pub(crate) fn notify(&self, notice: &Message, switch: Ipv4Addr) {
-        self.count(Counter::CloseNotices);
-        self.sent(self.channel.send(notice, address_of(notice), switch));
+    /// Tells a switch something at once. In a context in which packets may be sent.
+    pub(crate) fn say(&self, message: &Message, switch: Ipv4Addr) {
+        self.sent(self.channel.send(message, address_of(message), switch));
     }
 
     /// Tells a switch of a handoff, together with what else it is told now.
@@ -95,29 +89,7 @@ impl Server {
         self.worker.kick_in(ms as u32);
     }
 
-    /// Lets the worker end a socket.
-    pub(crate) fn end(&self, socket: SocketId, reset: bool) {
-        let ending = Ending { socket, reset };
-        // Without memory the socket stays until its application closes it.
-        let _ = self.agenda.lock().endings.push(ending, memory::atomic());
-        self.worker.kick();
-    }
-
     // --- the worker ------------------------------------------------------------------------------
-
-    /// Ends the sockets that shall end.
-    pub(crate) fn end_sockets(&self) {
-        let endings = core::mem::take(&mut self.agenda.lock().endings);
-        for Ending { socket, reset } in endings {
-            if let Some(socket) = self.sockets.get(socket) {
-                if reset {
-                    socket.abort();
-                } else {
-                    socket.vanish();
-                }
-            }
-        }
-    }
 
     /// Looks at the handoffs that are due. Returns when the next one is.
     pub(crate) fn look(&self) -> Option<u64> {
@@ -137,20 +109,32 @@ impl Server {
 
     fn look_at(&self, key: &FlowKey, now: u64, outbox: &mut Outbox<'_>) {
         enum Act {
+            End(LiveSocket, bool),
             Ask(Message, Ipv4Addr, bool),
-            End(SocketId),
+            Refuse(Message, Ipv4Addr),
+            LeaseOver,
             Notice(Message, Ipv4Addr, u8),
             GiveUp,
         }
 
         let act = self.handoffs.with(key, |handed| match handed.phase {
-            Phase::Alive {
-                confirmed: false,
-                socket,
-            } => Some(if now >= handed.lease_ms + UNCONFIRMED_MS {
+            Phase::Gone { .. } if handed.socket.is_some() => handed
+                .take_ending()
+                .map(|(socket, reset)| Act::End(socket, reset)),
+            // A program in user space has the request: the last of the hooks will not let it pass any more.
+            Phase::Adopting if handed.queued && now >= handed.lease_ms => {
+                let passed = handed.passed.is_some();
+                handed.enter(Phase::TAKEN_BACK, &self.live);
+                // What has passed may become a socket at this very moment, which ends then; the switch hears nothing of it.
+                (!passed).then(|| {
+                    let body = Body::NotifyDrop(DropReason::Filtered);
+                    Act::Refuse(handed.message(body), handed.switch)
+                })
+            }
+            Phase::Alive { confirmed: false } => Some(if now >= handed.lease_ms + UNCONFIRMED_MS {
                 // The switch will give the request to another: this death is none to tell.
                 handed.enter(Phase::TAKEN_BACK, &self.live);
-                Act::End(socket)
+                Act::LeaseOver
             } else {
                 Act::Ask(
                     handed.message(self.created()),
@@ -180,9 +164,15 @@ impl Server {
                 self.tell(&message, switch, outbox);
                 self.look_in(*key, if late { ASK_LATE_MS } else { ASK_MS });
             }
-            Some(Act::End(socket)) => {
+            Some(Act::End(socket, true)) => socket.abort(),
+            Some(Act::End(socket, false)) => socket.end(),
+            Some(Act::Refuse(message, switch)) => {
+                self.count_refused(DropReason::Filtered);
+                self.tell(&message, switch, outbox);
+            }
+            Some(Act::LeaseOver) => {
                 self.count(Counter::LeaseOver);
-                self.end(socket, false);
+                self.look_in(*key, 0);
             }
             Some(Act::Notice(message, switch, notices)) => {
                 self.count(Counter::CloseNotices);

@@ -231,6 +231,10 @@ impl Instance for Node {
         self.switch.local_in(packet)
     }
 
+    fn is_used(&self) -> bool {
+        self.switch.table.is_prepared()
+    }
+
     fn stop(&self) {
         let listeners = core::mem::take(&mut *self.listeners.lock());
         drop(listeners);

@@ -180,3 +180,12 @@ void thop_tcp_state(const struct sock *sk, struct thop_tcp_state *s)
 		.rtt_us = tp->srtt_us >> 3,
 	};
 }
+
+/* A socket of this module's own: nobody has put another protocol above it. */
+void thop_sk_disconnect_silently(struct sock *sk)
+{
+	/* In repair mode a socket closes without a word to its peer. */
+	tcp_sk(sk)->repair = 1;
+	sk->sk_prot->disconnect(sk, 0);
+	tcp_sk(sk)->repair = 0;
+}

@@ -3,7 +3,8 @@
 
 u64 thop_now_ms(void)
 {
-	return jiffies64_to_msecs(get_jiffies_64());
+	/* It goes on while the machine is suspended; as fine as a tick. */
+	return ktime_to_ms(ktime_get_coarse_boottime());
 }
 
 unsigned long thop_ms_to_jiffies(unsigned int ms)

@@ -60,6 +60,14 @@ impl Packet<'_> {
         verdict
     }
 
+    /// Frees a packet that has served its purpose, which is not a drop.
+    #[inline]
+    pub fn consume(self) -> Verdict {
+        let (skb, verdict) = self.steal();
+        skb.consume();
+        verdict
+    }
+
     /// Collects the fragments of the packet that this is a piece of.
     ///
     /// Gives the whole packet back when this was the last piece, else the verdict on the piece.
@@ -131,12 +139,12 @@ impl Packet<'_> {
     }
 }
 
-/// The hooks of an instance; the last is for those that see output.
-pub(super) type Hooks = [bindings::nf_hook_ops; 3];
+/// The hooks of an instance; the last two are for those that have sockets.
+pub(super) type Hooks = [bindings::nf_hook_ops; 4];
 
 const fn count<T: Instance>() -> u32 {
-    if T::SEES_OUTPUT {
-        3
+    if T::HAS_SOCKETS {
+        4
     } else {
         2
     }
@@ -153,15 +161,16 @@ pub(super) unsafe fn register<T: Instance>(
     state: &T,
     hooks: *mut Hooks,
 ) -> Result {
-    let entry = |hook, point: u32| bindings::nf_hook_ops {
+    let entry = |hook, point: u32, priority| bindings::nf_hook_ops {
         hook: Some(hook),
         priv_: ptr::from_ref(state).cast_mut().cast(),
         pf: bindings::NFPROTO_IPV4 as u8,
         hooknum: point,
-        // Before every other hook: fragments are collected at -400, connections tracked at -200.
-        priority: i32::MIN,
+        priority,
         ..Default::default()
     };
+    // Before every other hook: fragments are collected at -400, connections tracked at -200.
+    let first = i32::MIN;
     // SAFETY: By the function's requirements the array is ours.
     unsafe {
         *hooks = [
@@ -169,16 +178,25 @@ pub(super) unsafe fn register<T: Instance>(
             entry(
                 pre_routing_callback::<T> as unsafe extern "C" fn(_, _, _) -> _,
                 bindings::nf_inet_hooks_NF_INET_PRE_ROUTING,
+                first,
             ),
             // THOP messages, which may have come in fragments.
             entry(
                 local_in_callback::<T> as unsafe extern "C" fn(_, _, _) -> _,
                 bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
+                first,
             ),
             // What must not be said any more is stopped before anything else sees it.
             entry(
                 local_out_callback::<T> as unsafe extern "C" fn(_, _, _) -> _,
                 bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
+                first,
+            ),
+            // What the others let pass reaches its protocol: behind it is only the confirmation of what was tracked.
+            entry(
+                arrives_callback::<T> as unsafe extern "C" fn(_, _, _) -> _,
+                bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
+                i32::MAX,
             ),
         ];
         let registered = to_result(bindings::nf_register_net_hooks(
@@ -193,17 +211,24 @@ pub(super) unsafe fn register<T: Instance>(
     }
 }
 
-/// Unregisters them, if they are registered. Process context.
+/// Unregisters them, as far as they are registered: all, or all but the last. Process context.
 ///
 /// # Safety
 ///
 /// `hooks` is an array that was given to `register()`, or a default one.
-pub(super) unsafe fn unregister<T: Instance>(net: NonNull<bindings::net>, hooks: *mut Hooks) {
-    // SAFETY: By the function's requirements; a default array has no hook function.
+pub(super) unsafe fn unregister<T: Instance>(
+    net: NonNull<bindings::net>,
+    hooks: *mut Hooks,
+    all: bool,
+) {
+    // SAFETY: By the function's requirements. One that is not registered has no function.
     unsafe {
-        if (*hooks)[0].hook.is_some() {
-            bindings::nf_unregister_net_hooks(net.as_ptr(), hooks.cast(), count::<T>());
-            *hooks = Default::default();
+        for index in 0..count::<T>() as usize - usize::from(!all) {
+            let hook = hooks.cast::<bindings::nf_hook_ops>().add(index);
+            if (*hook).hook.is_some() {
+                bindings::nf_unregister_net_hooks(net.as_ptr(), hook, 1);
+                *hook = Default::default();
+            }
         }
     }
 }
@@ -273,6 +298,10 @@ unsafe extern "C" fn pre_routing_callback<T: Instance>(
         if bindings::thop_skb_is_prefetched(skb) {
             return bindings::NF_ACCEPT;
         }
+        // A frame in a bridge, which has netfilter look at it (br_netfilter): if it is for this machine, it comes once more.
+        if bindings::thop_skb_in_bridge(skb) {
+            return bindings::NF_ACCEPT;
+        }
         call(context, skb, state, |state: &T, packet| {
             // INVARIANT: Netfilter calls this for a packet that has just come in.
             state.pre_routing(packet, Softirq(PhantomData))
@@ -292,6 +321,20 @@ unsafe extern "C" fn local_in_callback<T: Instance>(
 ) -> u32 {
     // SAFETY: By netfilter's contract.
     unsafe { call(context, skb, state, T::local_in) }
+}
+
+/// Softirq or process context, RCU read-side section.
+///
+/// # Safety
+///
+/// Called by netfilter, with a hook that `register()` has registered.
+unsafe extern "C" fn arrives_callback<T: Instance>(
+    context: *mut c_void,
+    skb: *mut bindings::sk_buff,
+    state: *const bindings::nf_hook_state,
+) -> u32 {
+    // SAFETY: By netfilter's contract.
+    unsafe { call(context, skb, state, T::arrives) }
 }
 
 /// Softirq or process context, RCU read-side section.
