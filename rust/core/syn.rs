@@ -10,6 +10,7 @@
 use crate::packet::{
     tcp_options,
     BadLength,
+    Flags,
     MAXIMUM_SEGMENT_SIZE,
     SACK_PERMITTED,
     TIMESTAMP,
@@ -21,11 +22,32 @@ const COOKIE_MSS: [u16; 4] = [536, 1300, 1440, 1460];
 /// What holds without the option (RFC 9293, section 3.7.1).
 const DEFAULT_MSS: u16 = 536;
 /// A cookie may cost a segment this part of its length.
-const PART_LOST: u16 = 8;
+const PART_LOST: u16 = 64;
 
-/// Whether a connection that begins with these TCP options is as good with a cookie as without, nearly. An option that is not known
-/// here might be lost, and so does not go with a cookie.
-pub fn suits_cookie(options: &[u8]) -> bool {
+/// What the network namespace lets TCP negotiate: the sysctls of these names in net.ipv4, not 0.
+///
+/// What a SYN-ACK agrees on and what its cookie is taken for when it comes back are two decisions, and each asks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// `tcp_timestamps`. Without them a cookie keeps no option at all, even if the client offers them (`tcp_conn_request()` in
+    /// net/ipv4/tcp_input.c).
+    pub timestamps: bool,
+    /// `tcp_sack`.
+    pub sack: bool,
+    /// `tcp_window_scaling`.
+    pub scaling: bool,
+    /// `tcp_ecn`. It may be 0 and a route, or a congestion control, ask for ECN nevertheless: then a SYN-ACK agrees on it, and a cookie
+    /// that comes back does so by the route alone (`cookie_ecn_ok()` in net/ipv4/syncookies.c).
+    pub ecn: bool,
+}
+
+/// Whether a connection that begins with a SYN of these TCP options and control bits is as good with a cookie as without, nearly. An
+/// option that is not known here might be lost, and so does not go with a cookie.
+pub fn suits_cookie(options: &[u8], flags: Flags, allowed: &Allowed) -> bool {
+    let asks_ecn = flags.0 & (Flags::ECE | Flags::CWR).0 != 0;
+    if !allowed.timestamps || asks_ecn && !allowed.ecn {
+        return false;
+    }
     let mut mss = DEFAULT_MSS;
     let mut timestamps = false;
     for option in tcp_options(options) {
@@ -75,6 +97,15 @@ impl Kept {
             ecn: stamp & ECN != 0,
         }
     }
+
+    /// Whether all of it is allowed still. The kernel takes no cookie with scaling or selective acknowledgements that are not
+    /// (`cookie_timestamp_decode()`); with ECN, it depends on the route.
+    pub fn is_within(&self, allowed: &Allowed) -> bool {
+        allowed.timestamps
+            && (allowed.sack || !self.sack)
+            && (allowed.scaling || self.scales.is_none())
+            && (allowed.ecn || !self.ecn)
+    }
 }
 
 /// The scale with which windows of `most` octets can be said (RFC 7323, section 2.3): as the kernel chooses it, in
@@ -91,6 +122,16 @@ mod tests {
     use std::vec::Vec;
 
     const TIMESTAMPS: [u8; 10] = [8, 10, 1, 2, 3, 4, 0, 0, 0, 0];
+    const ALL: Allowed = Allowed {
+        timestamps: true,
+        sack: true,
+        scaling: true,
+        ecn: true,
+    };
+
+    fn suits(options: &[u8]) -> bool {
+        suits_cookie(options, Flags::SYN, &ALL)
+    }
 
     fn with_mss(mss: u16, more: &[u8]) -> Vec<u8> {
         let mut options = Vec::from([2, 4]);
@@ -104,35 +145,118 @@ mod tests {
         let mut options = with_mss(1460, &[4, 2]);
         options.extend(TIMESTAMPS);
         options.extend([1, 3, 3, 7]);
-        assert!(suits_cookie(&options));
+        assert!(suits(&options));
     }
 
     #[test]
     fn without_timestamps_nothing_is_kept() {
-        assert!(!suits_cookie(&with_mss(1460, &[1, 3, 3, 8, 1, 1, 4, 2])));
-        assert!(!suits_cookie(&[]));
+        assert!(!suits(&with_mss(1460, &[1, 3, 3, 8, 1, 1, 4, 2])));
+        assert!(!suits(&[]));
     }
 
     #[test]
     fn segments_may_become_a_little_shorter() {
-        for (mss, suits) in [
+        for (mss, good) in [
             (0, false),
             (535, false),
             (536, true),
-            (600, true),
+            (544, true),
+            (545, false),
+            (600, false),
             (1220, false),
             (1300, true),
-            (1400, true),
-            (1439, true),
+            (1320, true),
+            (1321, false),
+            // IPsec and mobile networks, WireGuard, VXLAN.
+            (1360, false),
+            (1380, false),
+            (1410, false),
+            (1412, false),
+            (1439, false),
+            (1440, true),
+            // PPPoE.
             (1452, true),
             (1460, true),
-            (1668, true),
-            (1669, false),
+            (1483, true),
+            (1484, false),
             (8960, false),
             (u16::MAX, false),
         ] {
-            assert_eq!(suits_cookie(&with_mss(mss, &TIMESTAMPS)), suits, "{mss}");
+            assert_eq!(suits(&with_mss(mss, &TIMESTAMPS)), good, "{mss}");
         }
+    }
+
+    #[test]
+    fn no_segment_loses_more_than_a_64th() {
+        for mss in 0..=u16::MAX {
+            if suits(&with_mss(mss, &TIMESTAMPS)) {
+                let kept = cookie_mss(mss).unwrap();
+                assert!(
+                    kept <= mss && u32::from(mss - kept) * 64 <= u32::from(mss),
+                    "{mss}: {kept}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_cookie_keeps_what_this_machine_allows() {
+        let mut options = with_mss(1460, &[4, 2]);
+        options.extend(TIMESTAMPS);
+        options.extend([1, 3, 3, 7]);
+        let ecn = Flags::SYN | Flags::ECE | Flags::CWR;
+        for (flags, allowed, good) in [
+            (Flags::SYN, ALL, true),
+            (ecn, ALL, true),
+            (
+                Flags::SYN,
+                Allowed {
+                    timestamps: false,
+                    ..ALL
+                },
+                false,
+            ),
+            // What is not agreed on cannot be lost.
+            (Flags::SYN, Allowed { sack: false, ..ALL }, true),
+            (
+                Flags::SYN,
+                Allowed {
+                    scaling: false,
+                    ..ALL
+                },
+                true,
+            ),
+            (Flags::SYN, Allowed { ecn: false, ..ALL }, true),
+            (ecn, Allowed { ecn: false, ..ALL }, false),
+        ] {
+            assert_eq!(
+                suits_cookie(&options, flags, &allowed),
+                good,
+                "{flags:?} {allowed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_any_more_is_left_to_the_kernel() {
+        let all = Kept::of(1460, 0x37, 6_291_456);
+        let none = Kept::of(1460, 0x0f, 6_291_456);
+        assert!(all.is_within(&ALL));
+        for allowed in [
+            Allowed { sack: false, ..ALL },
+            Allowed {
+                scaling: false,
+                ..ALL
+            },
+            Allowed { ecn: false, ..ALL },
+        ] {
+            assert!(!all.is_within(&allowed));
+            assert!(none.is_within(&allowed));
+        }
+        assert!(!none.is_within(&Allowed {
+            timestamps: false,
+            ..ALL
+        }));
     }
 
     #[test]
@@ -144,7 +268,7 @@ mod tests {
         ] {
             let mut options = with_mss(1460, option);
             options.extend(TIMESTAMPS);
-            assert!(!suits_cookie(&options));
+            assert!(!suits(&options));
         }
     }
 
@@ -160,12 +284,12 @@ mod tests {
         ] {
             let mut options = Vec::from(TIMESTAMPS);
             options.extend(wrong);
-            assert!(!suits_cookie(&options), "{wrong:?}");
+            assert!(!suits(&options), "{wrong:?}");
         }
         // What follows the end is nothing.
         let mut options = Vec::from(TIMESTAMPS);
         options.extend([0, 2, 0]);
-        assert!(suits_cookie(&options));
+        assert!(suits(&options));
     }
 
     #[test]

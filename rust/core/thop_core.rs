@@ -23,6 +23,8 @@
 //! | [`command`] | what an operator may order |
 //! | [`wire`] | THOP messages |
 //! | [`syn`] | whether a SYN may be answered with a cookie |
+//! | [`agreement`] | whether two ways to judge agree, by samples |
+//! | [`rtt`] | the round-trip time of a handshake of which nothing else is kept |
 //! | [`flow`] | the life of a handed-over connection at the switch |
 //! | [`health`] | a server's checks made into a state |
 //! | [`clock`] | what time it is at another machine, at least |
@@ -41,6 +43,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod addr;
+pub mod agreement;
 pub mod auth;
 pub mod checksum;
 pub mod clock;
@@ -59,6 +62,7 @@ pub mod policy;
 pub mod request;
 pub mod ring;
 pub mod rounds;
+pub mod rtt;
 pub mod rules;
 pub mod syn;
 pub mod tls;

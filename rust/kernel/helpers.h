@@ -43,6 +43,7 @@
 #include <net/sock.h>
 #include <net/sock_reuseport.h>
 #include <net/tcp.h>
+#include <net/tcp_ecn.h>
 
 /* Locks and contexts. */
 void thop_spin_lock_init(spinlock_t *lock, const char *name, struct lock_class_key *key);
@@ -190,11 +191,24 @@ bool thop_syn_has_isn(const struct sk_buff *skb);
 const u8 *thop_tcp_header(const struct sk_buff *skb, unsigned int *len);
 void thop_req_state(const struct request_sock *req, const struct sk_buff *skb,
 		    struct thop_tcp_state *s);
+/* Before the stack answers a SYN: with a socket of these, or one like it. False if there is no memory. */
+bool thop_syn_without_accecn(const struct sock *sk, struct sk_buff *skb);
+void thop_skb_endpoints(const struct sk_buff *skb, u32 *saddr, u32 *daddr);
+void thop_req_without_accecn(struct request_sock *req);
+/* Of a child that has no sample of its own yet; microseconds, 0: not known. */
+void thop_tcp_set_rtt(struct sock *sk, u32 rtt_us);
 u16 thop_skb_acks_cookie(const struct sk_buff *skb, u32 before);
 bool thop_sk_expects_cookies(const struct sock *sk);
-bool thop_tcp_keeps_options(struct net *net);
+/* What TCP may negotiate, by sysctls. */
+struct thop_tcp_allowed {
+	bool timestamps;
+	bool sack;
+	bool scaling;
+	bool ecn;
+};
+void thop_tcp_allowed(struct net *net, struct thop_tcp_allowed *allowed);
 u32 thop_tcp_most_window(struct net *net);
-u32 thop_tcp_clock_ms(void);
+u64 thop_tcp_clock_us(void);
 u32 thop_tcp_clock_offset(struct net *net, const struct sk_buff *skb);
 bool thop_tcp_checksum_ok(struct sk_buff *skb);
 s32 thop_skb_behind_cookie(const struct sk_buff *skb);

@@ -96,6 +96,7 @@ use crate::{
     compat,
     instance::Namespace,
     memory,
+    messages::ipv4,
     new_spin_lock_bh,
     send::{
         be32,
@@ -109,6 +110,7 @@ use crate::{
 
 mod deadlines;
 mod first;
+mod handshakes;
 mod stream;
 mod worker;
 
@@ -122,6 +124,7 @@ pub use first::{
     First,
     Unread, //
 };
+pub use handshakes::Handshakes;
 use stream::{
     copy_octets,
     read_skb, //
@@ -158,6 +161,12 @@ pub trait Dispatcher: Send + Sync + 'static {
     ///
     /// Softirq, RCU read-side section, without a lock. Two processors may come with the same octets at once.
     fn first(&self, first: First<'_>) -> bool;
+
+    /// What is known of handshakes whose SYN was answered with a cookie. Any context.
+    fn handshakes(&self) -> &Handshakes;
+
+    /// What the kernel makes of a cookie was compared with what this side would, and differs: counts it. Softirq.
+    fn cookie_differs(&self);
 
     /// A connection has ended while it was queued: see [`Stream::queue()`].
     ///
@@ -223,7 +232,7 @@ struct Core<D: Dispatcher> {
     socket: *mut bindings::socket,
     /// The callbacks that the listening socket was made with.
     callbacks: Callbacks,
-    /// What the listening socket does with connection requests, if it takes requests from first segments.
+    /// What the listening socket does with connection requests.
     operations: Operations,
     /// Children that wait for the worker; each entry owns a reference.
     #[pin]
@@ -563,7 +572,7 @@ impl<D: Dispatcher> Listener<D> {
                 &mut callbacks.data_ready,
                 &mut callbacks.state_change,
             );
-            Operations::new::<D>(sk, cookies.sk())
+            Operations::new::<D>(sk, cookies.sk(), first)
         };
         let core = Arc::pin_init(
             pin_init!(Core {
@@ -605,9 +614,7 @@ impl<D: Dispatcher> Listener<D> {
             for sk in [sk, this._cookies.sk()] {
                 bindings::thop_sk_limit_window(sk, window as i32);
             }
-            if first {
-                this.core.operations.install(sk);
-            }
+            this.core.operations.install(sk);
             to_result(bindings::thop_socket_listen(this.core.socket))?;
         }
         Ok(this)

@@ -28,6 +28,8 @@ thop_kernel::counted_events! {
     Early = "early_segments",
     /// A first segment was given to the stack after all, as no server has taken its request.
     GivenBack = "first_segments_given_back",
+    /// The kernel made something else of a SYN cookie than the switch would have.
+    CookiesDiffer = "cookies_differ",
     /// A CREATE was sent, repetitions and moves included.
     CreatesSent = "creates_sent",
     /// CREATED came for a handoff that waited for it.

@@ -46,6 +46,7 @@ use thop_kernel::{
         Arrived,
         Dispatcher,
         First,
+        Handshakes,
         Outcome,
         Snapshot,
         Stream, //
@@ -551,6 +552,14 @@ impl Dispatcher for Service {
             Unreadable::Http(status) => self.refuse(Speaks::Http, status),
             Unreadable::Tls(alert) => Outcome::Answer(self.switch.alert(alert)),
         }
+    }
+
+    fn handshakes(&self) -> &Handshakes {
+        &self.switch.handshakes
+    }
+
+    fn cookie_differs(&self) {
+        self.switch.count(Counter::CookiesDiffer);
     }
 
     fn first(&self, first: First<'_>) -> bool {

@@ -265,6 +265,11 @@ impl Switch {
         };
         // A cookie says by how much the numbers of both sides differ. If there is a socket it knows them.
         if early && !segment::has_socket(packet, &segment.key) {
+            if bare {
+                let key = &segment.key;
+                self.handshakes
+                    .ended(&key.client, &key.service, segment.seq);
+            }
             Place::Early
         } else {
             Place::Other

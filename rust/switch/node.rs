@@ -130,6 +130,9 @@ impl Node {
         }
         if !config.services().is_empty() {
             self.switch.table.prepare().map_err(other)?;
+            if self.switch.parameters.first_segment {
+                self.switch.handshakes.prepare().map_err(other)?;
+            }
         }
         let no_memory = |_| Rejected::Other(ENOMEM);
 

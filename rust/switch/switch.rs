@@ -49,6 +49,7 @@ use thop_kernel::{
         Namespace,
         Worker, //
     },
+    listener::Handshakes,
     memory,
     messages::Channel,
     new_rcu_box,
@@ -105,6 +106,8 @@ pub(crate) struct Switch {
     #[pin]
     pub(crate) cluster: RcuBox<Cluster>,
     pub(crate) statistics: Statistics<Counter>,
+    /// For how long handshakes took, whose SYN was answered with a cookie.
+    pub(crate) handshakes: Handshakes,
     /// Names this life of the switch in its messages.
     epoch: u64,
     next_id: Atomic<u64>,
@@ -145,6 +148,7 @@ impl Switch {
                 table,
                 cluster <- new_rcu_box!(cluster),
                 statistics,
+                handshakes: Handshakes::unprepared(),
                 epoch: random::number(),
                 next_id: Atomic::new(1),
                 next_server: Atomic::new(1),

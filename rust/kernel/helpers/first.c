@@ -61,8 +61,61 @@ void thop_req_state(const struct request_sock *req, const struct sk_buff *skb,
 		.wscale_ok = ireq->wscale_ok,
 		.sack_ok = ireq->sack_ok,
 		.tstamp_ok = ireq->tstamp_ok,
-		.ecn_ok = ireq->ecn_ok && !treq->accecn_ok,
+		.ecn_ok = ireq->ecn_ok,
 	};
+}
+
+bool thop_syn_without_accecn(const struct sock *sk, struct sk_buff *skb)
+{
+	const unsigned int header = skb_transport_offset(skb) + sizeof(struct tcphdr);
+	struct tcphdr *th = tcp_hdr(skb);
+
+	/* As tcp_ecn_create_request() decides. */
+	if (!tcp_accecn_syn_requested(th) ||
+	    (READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_ecn) < TCP_ECN_IN_ACCECN_OUT_ACCECN &&
+	     !tcp_ca_needs_accecn(sk)))
+		return true;
+	/* Others may have a clone of it: a packet socket. */
+	if (skb_ensure_writable(skb, header))
+		return false;
+	/*
+	 * A SYN for AccECN is read as one for ECN by who does not know AccECN (RFC 9768, 3.1.1); one with
+	 * another code is one for neither. The checksum was verified, and nobody looks at it again.
+	 */
+	th = tcp_hdr(skb);
+	if (!(th->ae && th->cwr && th->ece)) {
+		th->cwr = 0;
+		th->ece = 0;
+	}
+	th->ae = 0;
+	return true;
+}
+
+void thop_skb_endpoints(const struct sk_buff *skb, u32 *saddr, u32 *daddr)
+{
+	*saddr = ntohl(ip_hdr(skb)->saddr);
+	*daddr = ntohl(ip_hdr(skb)->daddr);
+}
+
+void thop_req_without_accecn(struct request_sock *req)
+{
+	tcp_rsk(req)->accecn_ok = 0;
+}
+
+void thop_tcp_set_rtt(struct sock *sk, u32 rtt_us)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	/* Not 0: then tcp_rcv_state_process() takes the echo for a sample. */
+	tp->srtt_us = max(rtt_us << 3, 1U);
+	if (!rtt_us)
+		return;
+	/* As tcp_rtt_estimator() and tcp_set_rto() have it of a first sample. */
+	tp->mdev_us = rtt_us << 1;
+	tp->rttvar_us = max_t(u32, tp->mdev_us, jiffies_to_usecs(TCP_RTO_MIN));
+	tp->mdev_max_us = tp->rttvar_us;
+	tp->rtt_seq = tp->snd_nxt;
+	inet_csk(sk)->icsk_rto = min_t(u32, __tcp_set_rto(tp), TCP_RTO_MAX);
 }
 
 u16 thop_skb_acks_cookie(const struct sk_buff *skb, u32 before)
@@ -79,10 +132,12 @@ bool thop_sk_expects_cookies(const struct sock *sk)
 	return !tcp_synq_no_recent_overflow(sk);
 }
 
-bool thop_tcp_keeps_options(struct net *net)
+void thop_tcp_allowed(struct net *net, struct thop_tcp_allowed *allowed)
 {
-	return READ_ONCE(net->ipv4.sysctl_tcp_timestamps) && READ_ONCE(net->ipv4.sysctl_tcp_sack) &&
-	       READ_ONCE(net->ipv4.sysctl_tcp_window_scaling);
+	allowed->timestamps = READ_ONCE(net->ipv4.sysctl_tcp_timestamps);
+	allowed->sack = READ_ONCE(net->ipv4.sysctl_tcp_sack);
+	allowed->scaling = READ_ONCE(net->ipv4.sysctl_tcp_window_scaling);
+	allowed->ecn = READ_ONCE(net->ipv4.sysctl_tcp_ecn);
 }
 
 u32 thop_tcp_most_window(struct net *net)
@@ -90,9 +145,9 @@ u32 thop_tcp_most_window(struct net *net)
 	return max_t(u32, READ_ONCE(net->ipv4.sysctl_tcp_rmem[2]), READ_ONCE(sysctl_rmem_max));
 }
 
-u32 thop_tcp_clock_ms(void)
+u64 thop_tcp_clock_us(void)
 {
-	return tcp_clock_ts(false);
+	return tcp_clock_us();
 }
 
 u32 thop_tcp_clock_offset(struct net *net, const struct sk_buff *skb)

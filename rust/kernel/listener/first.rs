@@ -15,9 +15,19 @@
 //! # Past the stack
 //!
 //! Nearly always the segment need not go up to the stack at all: [`offer_first()`] does in PRE_ROUTING what the stack would do with
-//! the cookie. What a cookie means is the kernel's own affair, though. So a listener's first request goes up, and [`Operations::hear()`] compares what the
+//! the cookie. What a cookie means is the kernel's own affair, though. So a listener's first request goes up, and [`Core::hear()`] compares what the
 //! kernel has made of its cookie with what [`Agreed`] says. Only if that is the same do others pass by; and each that
-//! still goes up, for whatever reason, is compared as well.
+//! still goes up is compared as well, of those that could pass by one in [`ONE_IN`] among them. How many may differ,
+//! [`Agreement`] says. A request that was compared is always taken for what the kernel has made of it.
+//!
+//! What the kernel judges by that very segment, and not by its cookie, is none of this: such a segment goes up, and nothing is
+//! compared.
+//!
+//! # ECN
+//!
+//! A connection that is handed over has congestion notification as in RFC 3168, or none: its counters of Accurate ECN (RFC
+//! 9768) would begin anew at the server, which its client takes for congestion. So the stack is never shown a SYN that asks for that
+//! where it would agree: it sees the one that it would be for a server that does not know Accurate ECN.
 //!
 //! # Lifetimes
 //!
@@ -25,16 +35,22 @@
 //! grace period after that: operations are used in RCU read-side sections only. Its children are given
 //! the stack's own before anybody else can lock them.
 
-use super::*;
+use super::{
+    handshakes::clock_us,
+    *, //
+};
 
 use thop_core::{
+    agreement::Agreement,
     packet::{
         only_timestamps,
         Segment,
         IPV4_HEADER, //
     },
+    rtt::Handshake,
     syn::{
         suits_cookie,
+        Allowed,
         Kept, //
     },
 };
@@ -45,21 +61,21 @@ use crate::{
         Softirq,
         Verdict, //
     },
-    messages::ipv4,
     segment::has_socket, //
 };
 
-/// Where the control bits are in a TCP header, and those with which a segment is not only a request.
+/// Where the control bits are in a TCP header, in two octets, and those with which a segment is not only a request. In a segment that
+/// brings a cookie, those of ECN have the kernel think that Accurate ECN was agreed on (`cookie_accecn_ok()`).
 const FLAGS_AT: usize = 13;
-const MORE_FLAGS: u8 = Flags::FIN.0 | Flags::SYN.0 | Flags::RST.0 | Flags::URG.0;
+const MORE_FLAGS: u8 =
+    Flags::FIN.0 | Flags::SYN.0 | Flags::RST.0 | Flags::URG.0 | Flags::ECE.0 | Flags::CWR.0;
+const AE_AT: usize = 12;
+const AE: u8 = 0x01;
 
-/// Whether the kernel means by its cookies what this file thinks.
-mod meaning {
-    /// It has not said yet.
-    pub(super) const UNKNOWN: u32 = 0;
-    pub(super) const AGREED: u32 = 1;
-    pub(super) const OTHER: u32 = 2;
-}
+/// One in so many requests that could pass by the stack is shown to it nevertheless.
+const ONE_IN: u32 = 256;
+/// The log says no more often than this that the stack sees all requests, milliseconds.
+const TELL_MS: u64 = 60_000;
 
 /// How much later than the kernel this file can look at the clock, when it compares, milliseconds.
 const MOST_LATER_MS: u32 = 1_000;
@@ -71,12 +87,17 @@ pub(super) struct Operations {
     ours: bindings::inet_connection_sock_af_ops,
     /// Answers SYNs with cookies. It belongs to the [`Listener`].
     cookies: *mut bindings::sock,
-    /// One of [`meaning`].
-    meaning: Atomic<u32>,
+    /// Whether requests are taken from first segments.
+    first: bool,
+    /// An [`Agreement`]: whether the kernel means by its cookies what this file thinks.
+    agreement: Atomic<u32>,
+    /// When the log has said last that it does not, milliseconds since boot; 0: never.
+    told_ms: Atomic<u64>,
 }
 
 impl Operations {
-    /// The operations of a listener whose socket is `sk`, and which answers with cookies by means of `cookies`.
+    /// The operations of a listener whose socket is `sk`, and which answers with cookies by means of `cookies`, if it takes requests
+    /// from `first` segments.
     ///
     /// # Safety
     ///
@@ -84,6 +105,7 @@ impl Operations {
     pub(super) unsafe fn new<D: Dispatcher>(
         sk: *mut bindings::sock,
         cookies: *mut bindings::sock,
+        first: bool,
     ) -> Self {
         // SAFETY: By the function's requirements. A socket's operations are static data of the kernel.
         let (theirs, ours) = unsafe {
@@ -99,23 +121,14 @@ impl Operations {
                 ..ours
             },
             cookies,
-            meaning: Atomic::new(meaning::UNKNOWN),
+            first,
+            agreement: Atomic::new(0),
+            told_ms: Atomic::new(0),
         }
     }
 
-    /// Compares what the kernel has made of a cookie with what we would. Once they differ, this is for good.
-    fn hear(&self, kernel: &Snapshot, ours: &Agreed) {
-        if !ours.is_what(kernel) {
-            if self.meaning.xchg(meaning::OTHER, Relaxed) != meaning::OTHER {
-                pr_warn!(
-                    "this kernel's SYN cookies are not understood: its stack sees all requests\n"
-                );
-            }
-        } else if self.meaning.load(Relaxed) == meaning::UNKNOWN {
-            let _ = self
-                .meaning
-                .cmpxchg(meaning::UNKNOWN, meaning::AGREED, Relaxed);
-        }
+    fn agreement(&self) -> Agreement {
+        Agreement::from_bits(self.agreement.load(Relaxed))
     }
 
     /// Has a listening socket use them.
@@ -126,6 +139,40 @@ impl Operations {
     pub(super) unsafe fn install(&self, sk: *mut bindings::sock) {
         // SAFETY: By the function's requirements.
         unsafe { bindings::thop_sk_set_ops(sk, &self.ours) }
+    }
+}
+
+impl<D: Dispatcher> Core<D> {
+    /// Compares what the kernel has made of a cookie with what we would.
+    fn hear(&self, kernel: &Snapshot, ours: &Agreed) {
+        let operations = &self.operations;
+        let same = ours.is_what(kernel);
+        if !same {
+            self.dispatcher.cookie_differs();
+        }
+        let (before, after) = loop {
+            let before = operations.agreement();
+            let after = before.after(same);
+            // Nearly always nothing changes.
+            let old = before.to_bits();
+            if before == after
+                || operations
+                    .agreement
+                    .cmpxchg(old, after.to_bits(), Relaxed)
+                    .is_ok()
+            {
+                break (before, after);
+            }
+        };
+        if !after.holds() && (before.holds() || before == Agreement::default()) {
+            let (now, told) = (now_ms().max(1), operations.told_ms.load(Relaxed));
+            let due = told == 0 || now.wrapping_sub(told) >= TELL_MS;
+            if due && operations.told_ms.cmpxchg(told, now, Relaxed).is_ok() {
+                pr_warn!(
+                    "this kernel's SYN cookies are not understood: its stack sees all requests until they are\n"
+                );
+            }
+        }
     }
 }
 
@@ -152,34 +199,78 @@ unsafe extern "C" fn conn_request<D: Dispatcher>(
     sk: *mut bindings::sock,
     skb: *mut bindings::sk_buff,
 ) -> c_int {
-    // SAFETY: By the function's requirements; the stack has made both headers linear.
-    let (core, options) = unsafe {
-        (
-            core_of::<D>(sk),
-            tcp_header(skb).get(TCP_HEADER..).unwrap_or(&[]),
-        )
-    };
+    // SAFETY: By the function's requirements.
+    let core = unsafe { core_of::<D>(sk) };
     let Operations {
-        theirs, cookies, ..
+        theirs,
+        cookies,
+        first,
+        ..
     } = core.operations;
     // SAFETY: The operations are static. Both sockets are open: the listener waits for a grace period before it closes
-    // the second. A SYN that takes a connection in TIME-WAIT over has its sequence number already, and a
-    // request socket that remembers it.
+    // the second. The stack has made both headers linear. A SYN that takes a connection in TIME-WAIT over has its sequence
+    // number already, and a request socket that remembers it.
     unsafe {
         let Some(theirs) = (*theirs).conn_request else {
             return 0;
         };
-        if !suits_cookie(options)
+        if !bindings::thop_syn_without_accecn(sk, skb) {
+            // It is as if it had been lost.
+            return 0;
+        }
+        let net = bindings::thop_sock_net(sk);
+        let header = tcp_header(skb);
+        let options = header.get(TCP_HEADER..).unwrap_or(&[]);
+        let flags = Flags(header.get(FLAGS_AT).copied().unwrap_or(0));
+        if !first
+            || !suits_cookie(options, flags, &allowed(net))
             || bindings::thop_syn_has_isn(skb)
-            || !bindings::thop_syncookies_on(bindings::thop_sock_net(sk))
+            || !bindings::thop_syncookies_on(net)
             || core.closing.load(Acquire)
         {
             return theirs(sk, skb);
+        }
+        if let Some(handshake) = handshake_of_syn(skb, header) {
+            core.dispatcher.handshakes().answered(handshake);
         }
         // Without this the cookie would not be looked at when it comes back.
         bindings::thop_sk_cookie_sent(sk);
         theirs(cookies, skb)
     }
+}
+
+/// What a network namespace lets TCP negotiate.
+///
+/// # Safety
+///
+/// `net` is alive.
+unsafe fn allowed(net: *mut bindings::net) -> Allowed {
+    let mut allowed = bindings::thop_tcp_allowed::default();
+    // SAFETY: By the function's requirements.
+    unsafe { bindings::thop_tcp_allowed(net, &mut allowed) };
+    Allowed {
+        timestamps: allowed.timestamps,
+        sack: allowed.sack,
+        scaling: allowed.scaling,
+        ecn: allowed.ecn,
+    }
+}
+
+/// The handshake that a SYN begins.
+///
+/// # Safety
+///
+/// `skb` is a SYN that the stack has received, and `header` its TCP header.
+unsafe fn handshake_of_syn(skb: *mut bindings::sk_buff, header: &[u8]) -> Option<Handshake> {
+    let &[f1, f0, t1, t0, s3, s2, s1, s0] = header.first_chunk()?;
+    let (mut client, mut service) = (0, 0);
+    // SAFETY: By the function's requirements.
+    unsafe { bindings::thop_skb_endpoints(skb, &mut client, &mut service) };
+    Some(Handshake::of(
+        (Ipv4Addr::from_bits(client), u16::from_be_bytes([f1, f0])),
+        (Ipv4Addr::from_bits(service), u16::from_be_bytes([t1, t0])),
+        u32::from_be_bytes([s3, s2, s1, s0]).wrapping_add(1),
+    ))
 }
 
 /// `icsk_af_ops->syn_recv_sock`: a handshake is over. Softirq, RCU read-side section, no lock.
@@ -200,19 +291,28 @@ unsafe extern "C" fn syn_recv_sock<D: Dispatcher>(
     let core = unsafe { core_of::<D>(sk) };
     // A request socket that remembers the SYN is to be unhashed; one made of a cookie is not known to anybody, and
     // comes with its route.
-    if req_unhash.is_null() && !dst.is_null() && !core.closing.load(Acquire) {
-        // SAFETY: By the function's requirements the stack has verified the segment, and made the request socket of its cookie.
-        let first = unsafe { First::of_stack(skb, req) };
-        // SAFETY: As above; the socket's namespace is alive.
-        if let Some(ours) = unsafe { Agreed::of(bindings::thop_sock_net(sk), skb, first.options()) }
-        {
-            core.operations.hear(&first.snapshot, &ours);
-        }
-        if first.is_a_request() && first.offer_to(&core.dispatcher) {
-            // SAFETY: Who makes no socket of it has to let go of the route. The stack frees the request socket, and lets
-            // go of the segment.
-            unsafe { bindings::dst_release(dst) };
-            return ptr::null_mut();
+    let by_cookie = req_unhash.is_null() && !dst.is_null();
+    let mut rtt_us = 0;
+    if by_cookie {
+        // SAFETY: By the function's requirements the stack has verified the segment, and made the request socket of its cookie, whose
+        // SYN-ACK has not agreed on Accurate ECN.
+        let mut first = unsafe {
+            bindings::thop_req_without_accecn(req);
+            First::of_stack(skb, req)
+        };
+        rtt_us = first.measure(core.dispatcher.handshakes());
+        if core.operations.first && !core.closing.load(Acquire) {
+            // SAFETY: As above; the socket's namespace is alive.
+            let ours = unsafe { Agreed::of(bindings::thop_sock_net(sk), skb, first.options()) };
+            if let Some(ours) = ours.filter(|_| first.is_plain()) {
+                core.hear(&first.snapshot, &ours);
+            }
+            if first.is_a_request() && first.offer_to(&core.dispatcher) {
+                // SAFETY: Who makes no socket of it has to let go of the route. The stack frees the request socket, and lets
+                // go of the segment.
+                unsafe { bindings::dst_release(dst) };
+                return ptr::null_mut();
+            }
         }
     }
     // SAFETY: The operations are static; the arguments are what the stack gave.
@@ -224,6 +324,9 @@ unsafe extern "C" fn syn_recv_sock<D: Dispatcher>(
         if !child.is_null() {
             // It is locked, and nobody has used its operations yet.
             bindings::thop_sk_set_ops(child, core.operations.theirs);
+            if by_cookie {
+                bindings::thop_tcp_set_rtt(child, rtt_us);
+            }
         }
         child
     }
@@ -242,7 +345,7 @@ struct Agreed {
 
 impl Agreed {
     /// Of a segment with these TCP options. `None` without a good cookie, and for what is better left to the stack: other options than
-    /// time stamps, and a kernel that was told to do without one of those that a cookie keeps.
+    /// time stamps, and what a sysctl does not allow any more.
     ///
     /// # Safety
     ///
@@ -255,7 +358,7 @@ impl Agreed {
         let (value, echo) = only_timestamps(options)?;
         // SAFETY: By the function's requirements; these only read.
         unsafe {
-            if echo == 0 || !bindings::thop_tcp_keeps_options(net) {
+            if echo == 0 {
                 return None;
             }
             let mss = bindings::thop_skb_acks_cookie(skb, 0);
@@ -264,11 +367,13 @@ impl Agreed {
             }
             let offset = bindings::thop_tcp_clock_offset(net, skb);
             let stamp = echo.wrapping_sub(offset);
-            Some(Self {
-                kept: Kept::of(mss, stamp, bindings::thop_tcp_most_window(net)),
+            let kept = Kept::of(mss, stamp, bindings::thop_tcp_most_window(net));
+            let now_ms = (clock_us() / 1000) as u32;
+            kept.is_within(&allowed(net)).then_some(Self {
+                kept,
                 value,
                 echo,
-                now: bindings::thop_tcp_clock_ms().wrapping_add(offset),
+                now: now_ms.wrapping_add(offset),
             })
         }
     }
@@ -354,10 +459,15 @@ fn judge<'a, D: Dispatcher>(
     _rcu: &'a rcu::Guard,
 ) -> Option<(&'a Core<D>, Snapshot)> {
     let plain = usize::from(segment.ip_header_len) == IPV4_HEADER
-        && segment.flags.0 & MORE_FLAGS == 0
+        && packet
+            .skb()
+            .linear()
+            .get(IPV4_HEADER..)
+            .is_some_and(is_plain)
         && segment.flags.contains(Flags::ACK)
         && segment.payload_len > 0;
-    if !plain {
+    // Some are left to the stack to be compared. No common counter: a client's numbers are as good as any.
+    if !plain || segment.seq % ONE_IN == 0 {
         return None;
     }
     let (client, service) = (ipv4(segment.key.client.ip)?, ipv4(segment.key.service.ip)?);
@@ -378,12 +488,18 @@ fn judge<'a, D: Dispatcher>(
             return None;
         }
         let core = core_of::<D>(sk);
-        let passes = core.operations.meaning.load(Relaxed) == meaning::AGREED
+        let passes = core.operations.first
+            && core.operations.agreement().holds()
             && !core.closing.load(Acquire)
             && bindings::thop_syncookies_on(net)
             && bindings::thop_sk_expects_cookies(sk)
             && bindings::thop_tcp_checksum_ok(skb);
-        passes.then(|| (core, agreed.snapshot(segment)))
+        passes.then(|| {
+            let mut snapshot = agreed.snapshot(segment);
+            let handshakes = core.dispatcher.handshakes();
+            snapshot.rtt_us = handshakes.round_trip_us(&snapshot, snapshot.age_ms);
+            (core, snapshot)
+        })
     }
 }
 
@@ -402,6 +518,13 @@ unsafe fn is_ours<D: Dispatcher>(sk: *const bindings::sock) -> bool {
                 as unsafe extern "C" fn(*mut bindings::sock, *mut bindings::sk_buff) -> c_int,
         )
     })
+}
+
+/// Whether a segment with this TCP header is no more than octets and an acknowledgement.
+fn is_plain(header: &[u8]) -> bool {
+    let bits = |at| header.get(at).copied();
+    bits(AE_AT).is_some_and(|bits| bits & AE == 0)
+        && bits(FLAGS_AT).is_some_and(|bits| bits & MORE_FLAGS == 0)
 }
 
 /// The TCP header of a segment that was received.
@@ -463,13 +586,22 @@ impl First<'_> {
         self.header().get(TCP_HEADER..).unwrap_or(&[])
     }
 
+    /// Whether it says nothing by its control bits that the kernel judges besides its cookie.
+    fn is_plain(&self) -> bool {
+        is_plain(self.header())
+    }
+
     /// Whether it brings octets, and nothing else.
     fn is_a_request(&self) -> bool {
-        let header = self.header();
-        header
-            .get(FLAGS_AT)
-            .is_some_and(|flags| flags & MORE_FLAGS == 0)
-            && !self.is_empty()
+        self.is_plain() && !self.is_empty()
+    }
+
+    /// Finds out how long the handshake took, microseconds; 0: not known.
+    fn measure(&mut self, handshakes: &Handshakes) -> u32 {
+        if timestamps(self.options()).is_some_and(|(_, echo)| echo != 0) {
+            self.snapshot.rtt_us = handshakes.round_trip_us(&self.snapshot, self.snapshot.age_ms);
+        }
+        self.snapshot.rtt_us
     }
 
     /// Offers it. Whether it was taken; if not, its device is what it was, even if it was kept for a while; a route it may have lost.
