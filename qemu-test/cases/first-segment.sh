@@ -34,8 +34,10 @@ for ((i = 0; i < 10; i++)); do
 	same "sockets at the switch" "$(sockets)" 0
 done
 took "GET and POST" 20 20
-same "cookies sent, and verified by the stack: the first, which says what they mean" \
-	"$(($(cookies Sent) - sent)) $(($(cookies Recv) - received))" "20 1"
+same "cookies sent" $(($(cookies Sent) - sent)) 20
+# The first, which says what they mean, and one in 256 of the others.
+received=$(($(cookies Recv) - received))
+[ "$received" -ge 1 ] && [ "$received" -le 4 ] || fail "the stack has verified $received cookies"
 same "bare acknowledgements" "$(grown early_segments)" 20
 
 step "a connection goes on, with everything that was agreed on"
