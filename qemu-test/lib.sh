@@ -11,7 +11,7 @@
 #   $WWW/files what every server serves: 0 1k 100k 1m 100m (that many bytes)
 #   $WWW/serverN/upload  what PUT /upload/NAME left on server N
 #   $LOGDIR/serverN.{access,error}.log   $MODULES  folder of the modules, empty with --no-modules
-#   $WITH      what --with said
+#   $WITH      what --with said                  $CONDITIONS  what --conditions said
 #   $TOOLS     a copy of qemu-test/tools       $SLOW      how many times slower the kernel is than the stock one
 # The working directory is an empty tmpfs.
 
@@ -302,6 +302,31 @@ add_node() {
 unplug() { ip -n wire link set "$1" down; }
 plug() { ip -n wire link set "$1" up; }
 
+# --- conditions --------------------------------------------------------------------------------
+
+# A file of qemu-test/conditions says in what surroundings scripts run that know nothing of them. It is sourced after this one,
+# by the script's shells, too, and may have any of these functions, which the machine's init calls:
+#   conditions_network   when nodes and wire are there, but neither modules nor Web servers
+#   conditions_ready     when all is up, before the script
+#   conditions_over      after it: undoes what does not end with the nodes' namespaces
+# One that fails, fails the script. Its lines among the first twenty: `# run:` has options for qemu-test/run, where neither
+# the command line nor the script says otherwise; `# times: N`, scripts may take N times as long as they say.
+# `# cases:`, `# folder:` and `# not CASE:` are for qemu-test/suite.
+
+# condition WORD DEFAULT: the value that --conditions gave to a word.
+condition() {
+	local word
+	# shellcheck disable=SC2086
+	for word in ${CONDITIONS#* }; do
+		[ "${word%%=*}" != "$1" ] || { echo "${word#*=}"; return; }
+	done
+	echo "$2"
+}
+
+under_conditions() { ! declare -F "conditions_$1" >/dev/null || "conditions_$1"; }
+
+[ -z "${CONDITIONS:-}" ] || . "/run/thop/conditions/${CONDITIONS%% *}.sh"
+
 # --- for the harness ---------------------------------------------------------------------------
 
 nodes_up() {
@@ -333,6 +358,7 @@ nodes_up() {
 			[ "$node" != switch ] || echo "address add $VIP/32 dev lo"
 		} | ip -n "$node" -batch - || return
 	done
+	under_conditions network || return
 	if [ -n "$MODULES" ]; then
 		load_modules || return
 	fi
@@ -348,6 +374,7 @@ nodes_up() {
 	if [ -n "$MODULES" ]; then
 		default_configuration | configure || return
 	fi
+	under_conditions ready || return
 	return $status
 }
 
