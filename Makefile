@@ -6,6 +6,7 @@
 #   make test              everything that is tested
 #   make test-faults       servers, networks and modules that fail under load (15 minutes)
 #   make test-sockets      the kernel tests with first_segment=0: a socket at the switch for every connection
+#   make test-wan          the kernel tests, and some more, with a client that is far away: 80 ms, 10 Mbit/s, losses
 #   make test-debug        the kernel tests on a kernel with KASAN, lockdep and more
 #   make test-kcsan        those that stress most on a kernel that watches for races of data
 #   make soak              an hour of traffic and faults on the debug kernel; SECONDS=N for another time
@@ -16,6 +17,7 @@
 #   make bench-scaling     what two processors forward, beside what one does
 #   make bench-chain       what requests cost client, switch and server together, beside HAProxy, nginx and IPVS
 #   make bench-web         what they cost the switch
+#   make bench-wan         how long responses take to a client that is far away, beside HAProxy and IPVS
 #   make bench-profile     which functions that is
 #   make lint              formatting and clippy only
 #   make fmt               format the Rust files
@@ -52,6 +54,9 @@ test-faults:
 test-sockets:
 	@scripts/test sockets
 
+test-wan:
+	@scripts/test wan
+
 test-debug:
 	@scripts/test debug-all
 
@@ -63,7 +68,7 @@ soak:
 	@scripts/soak --seconds $(SECONDS)
 
 bench: bench-all
-bench-all bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web bench-profile:
+bench-all bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web bench-wan bench-profile:
 	@scripts/bench $(@:bench-%=%)
 
 lint:
@@ -75,5 +80,5 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test test-faults test-sockets test-debug test-kcsan soak bench bench-all \
-	bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web bench-profile lint fmt help
+.PHONY: modules modules_install clean demo test test-faults test-sockets test-wan test-debug test-kcsan soak bench bench-all \
+	bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web bench-wan bench-profile lint fmt help
