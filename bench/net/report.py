@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """From what machines printed and counted to bench/results.json and a table.
 
-    cd bench && python3 -m net.report forward|scaling|chain|web|profile KERNEL FOLDER
+    cd bench && python3 -m net.report forward|scaling|chain|web|wan|profile KERNEL FOLDER
 
 FOLDER has a folder for each machine. Its file `printed` has a line `measured ...` for every two lines of `counted`: the marks before
 and after, each with the instructions of every processor so far. For a profile `counted.2`, `counted.4` and so on say what was
@@ -47,6 +47,10 @@ class Machine:
         """What each line says behind `memory`: contender, connections, octets of all of them."""
         for contender, connections, octets in self.printed["memory"]:
             yield contender, int(connections), int(octets)
+
+    def asked(self):
+        """What each line says behind `asked`."""
+        yield from self.printed["asked"]
 
     def functions(self):
         """Where the kernel's functions begin, ascending, and their names."""
@@ -320,6 +324,46 @@ def web(kernel, run):
     ]
 
 
+def wan(kernel, run):
+    results, cells = [], {}
+    for machine in run.machines:
+        for contender, size, count, ms, congestion, *words in machine.asked():
+            size, ms = int(size), int(ms)
+            counts, times = list(map(int, words[:6])), list(map(int, words[7:]))
+            again, probes, known = (after - before for before, after in zip(counts[:3], counts[3:]))
+            where = f"{congestion}-{ms}ms"
+            results.append(Result(f"wan-{where}", contender, 1, 1, size, round(times[2] / 1e6, 1), "ms"))
+            for bench, value in ("again", again), ("probes", probes), ("known", known):
+                results.append(Result(f"wan-{where}-{bench}", contender, 1, 1, size, value, f"segments/{count} requests"))
+            cells[congestion, ms, contender, size] = f"{again} / {probes} / {known}"
+    text = [
+        f"# How long a response takes to a client that is far away, kernel {kernel}",
+        "",
+        "A client at the end of a line of 100 Mbit/s with a queue of 100 ms, which loses nothing but what that cannot hold; one request (200 octets) at",
+        "a time, each on a connection of its own, to a real nginx, and nobody remembers the client from the one before. Client, switch and server are network",
+        "namespaces of one machine with one processor under QEMU's `-icount`, so that delays are exact. Servers answer past the switch where the contender",
+        "allows it; HAProxy's machine controls congestion as the server does. Made by `make bench-wan`.",
+    ]
+    for congestion, ms in dict.fromkeys((congestion, ms) for congestion, ms, _, _ in cells):
+        sizes = sorted({size for *which, _, size in cells if which == [congestion, ms]})
+        names = list(dict.fromkeys(who for c, m, who, _ in cells if (c, m) == (congestion, ms)))
+        text += [
+            "",
+            f"## {congestion}, {ms} ms",
+            "",
+            "To the last octet, median, milliseconds; in brackets the ratio to a client and a server without a switch:",
+            "",
+            *table(results, [column(size_of(size), f"wan-{congestion}-{ms}ms", size) for size in sizes], unit_of=NOTHING),
+            "",
+            "Segments sent again, probes for lost ends (TCPLossProbes), and segments that the client had already (TCPDSACKRecv), of all requests:",
+            "",
+            "| contender | " + " | ".join(size_of(size) for size in sizes) + " |",
+            "|---|" + "---:|" * len(sizes),
+            *(f"| {name} | " + " | ".join(cells.get((congestion, ms, name, size), "-") for size in sizes) + " |" for name in names),
+        ]
+    return results, text
+
+
 def readable(symbol):
     """A function's name. Of one in Rust (symbol mangling version 0) the identifiers, in which parameters of types are lost."""
     if not symbol.startswith("_R"):
@@ -382,7 +426,7 @@ def profile(kernel, run):
 
 
 def main(bench, kernel, folder):
-    report = {"forward": forward, "scaling": scaling, "chain": chain, "web": web, "profile": profile}[bench]
+    report = {"forward": forward, "scaling": scaling, "chain": chain, "web": web, "wan": wan, "profile": profile}[bench]
     results, lines = report(kernel, Run(folder))
     keep(results)
     text = "\n".join(lines) + "\n"
