@@ -13,6 +13,7 @@ use thop_core::{
     wire::{
         Body,
         DropReason,
+        Haste,
         Message, //
     },
 };
@@ -113,7 +114,7 @@ impl Server {
             Ask(Message, Ipv4Addr, bool),
             Refuse(Message, Ipv4Addr),
             LeaseOver,
-            Notice(Message, Ipv4Addr, u8),
+            Notice(Message, Ipv4Addr, u8, bool),
             GiveUp,
         }
 
@@ -153,7 +154,8 @@ impl Server {
                 Act::GiveUp
             } else {
                 handed.notices += 1;
-                Act::Notice(handed.message(GONE), handed.switch, handed.notices)
+                let alone = handed.haste.contains(Haste::GONE);
+                Act::Notice(handed.message(GONE), handed.switch, handed.notices, alone)
             }),
             _ => None,
         });
@@ -174,9 +176,14 @@ impl Server {
                 self.count(Counter::LeaseOver);
                 self.look_in(*key, 0);
             }
-            Some(Act::Notice(message, switch, notices)) => {
+            Some(Act::Notice(message, switch, notices, alone)) => {
                 self.count(Counter::CloseNotices);
-                self.tell(&message, switch, outbox);
+                if alone {
+                    // Somebody may be waiting for the place.
+                    self.say(&message, switch);
+                } else {
+                    self.tell(&message, switch, outbox);
+                }
                 self.look_in(*key, NOTICE_MS << notices.saturating_sub(1).min(5));
             }
             Some(Act::GiveUp) => self.count(Counter::CloseUnheard),
