@@ -9,6 +9,7 @@
 #   make test-wan          the kernel tests, and some more, with a client that is far away: 80 ms, 10 Mbit/s, losses
 #   make test-debug        the kernel tests on a kernel with KASAN, lockdep and more
 #   make test-kcsan        those that stress most on a kernel that watches for races of data
+#   make test-odd-machines settings, packet filters, routes and Web servers of all kinds; an hour, before a release
 #   make soak              an hour of traffic and faults on the debug kernel; SECONDS=N for another time
 #   make bench             what it costs, beside others: all that follows, and docs/performance.md says what it means
 #   make bench-dispatch    what choosing a route and a server costs
@@ -63,6 +64,9 @@ test-debug:
 test-kcsan:
 	@scripts/test kcsan
 
+test-odd-machines:
+	@scripts/test odd-machines
+
 SECONDS ?= 3600
 soak:
 	@scripts/soak --seconds $(SECONDS)
@@ -80,5 +84,5 @@ fmt:
 help:
 	@sed -n 's/^#   //p; s/^# \([A-Z]\)/\1/p; /^$$/q' Makefile | sed '/SPDX/d'
 
-.PHONY: modules modules_install clean demo test test-faults test-sockets test-wan test-debug test-kcsan soak bench bench-all \
+.PHONY: modules modules_install clean demo test test-faults test-sockets test-wan test-debug test-kcsan test-odd-machines soak bench bench-all \
 	bench-dispatch bench-lard bench-forward bench-scaling bench-chain bench-web bench-wan bench-profile lint fmt help
