@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Interfaces and routes that are not plain: bridges, VRFs, listeners bound to devices, routes by rules, strict filters.
+# Interfaces that are not plain: bridges, VRFs, listeners bound to devices.
 # run: --servers 2 --timeout 900
 set -uo pipefail
 . "$WITH/cells.sh"
@@ -128,165 +128,41 @@ fresh
 limit "SO_BINDTODEVICE, another device" "who could not be reached there by clients is not by the switch: DOWN, no listener" bound_elsewhere
 fresh
 
-# vrf NODE: eth0 belongs to a VRF.
+# vrf NODE: eth0 belongs to a VRF, and what other programs and the kernel send finds its way by rules.
 vrf() {
+	modprobe vrf
 	ip -n "$1" link add red type vrf table 10
 	ip -n "$1" link set red up
 	ip -n "$1" link set eth0 master red
+	on "$1" sysctl -qw net.ipv4.tcp_l3mdev_accept=1
 	wait_for 10 on client ping -c 1 -W 1 "$(address "$1")"
 }
+led() { ip -n "$1" rule add to 10.0.0.0/24 lookup 10 priority 900; }
 vrf_bound() {
-	modprobe vrf
 	only_servers 1
 	vrf server1
-	on server1 sysctl -qw net.ipv4.tcp_l3mdev_accept=1
+	led server1
 	own_server 1 --device "$1"
 	SUMS=1 traffic
 	watched 1
 }
 vrf_any() {
-	modprobe vrf
 	vrf server1
-	on server1 sysctl -qw net.ipv4.tcp_l3mdev_accept=1
+	led server1
 	all_up
 	traffic
 }
-group "VRF at a server"
-cell "a listener for all, tcp_l3mdev_accept=1" vrf_any
-fresh
-cell "a listener bound to the VRF, tcp_l3mdev_accept=1" vrf_bound red
-fresh
-cell "a listener bound to the VRF's port" vrf_bound eth0
-fresh
-
-# by_rule NODE RULE...: NODE's main table knows no way to anybody but by these rules' table.
-by_rule() {
-	local node=$1 rule
-	shift
-	ip -n "$node" route add "$CLIENT_NET" dev eth0 table 100
-	for rule; do
-		# shellcheck disable=SC2086
-		ip -n "$node" rule add $rule lookup 100 priority 100
-	done
-}
-# The client has an address that only those rules lead to.
-far_client() {
-	CLIENT_NET=192.0.2.0/24
-	ip -n client address add 192.0.2.1/32 dev lo
-	ip -n client route replace $VIP/32 dev eth0 src 192.0.2.1
-	# It, the switch and the servers are on one wire all the same.
-	ip -n client route add $SWITCH/32 dev eth0 2>/dev/null || true
-	# Two paths to the client at the switch: it has an ordinary one.
-	ip -n switch route replace 192.0.2.0/24 via $CLIENT
-	CLIENT=192.0.2.1
-	export CLIENT_OVERRIDE=192.0.2.1
-}
-server_rule() {
-	local n
-	far_client
-	for n in 1 2; do
-		ip -n server$n route add 192.0.2.0/24 via 10.0.0.1 table 100
-		# shellcheck disable=SC2086
-		ip -n server$n rule add $1 lookup 100 priority 100
-	done
-	traffic gets download upload posts long half
-}
-server_mark() {
-	local n
-	for n in 1 2; do
-		on server$n nft -f - <<-'NFT'
-			table ip odd {
-				chain c {
-					type route hook output priority mangle;
-					tcp sport 80 meta mark set 7
-				}
-			}
-		NFT
-	done
-	# The first look-up wants a way, too; it is not taken.
-	for n in 1 2; do
-		ip -n server$n link add nowhere type dummy
-		ip -n server$n link set nowhere up
-		ip -n server$n route add 192.0.2.0/24 dev nowhere
-	done
-	server_rule "fwmark 7"
-}
-# SO_MARK of the listener's, which its children inherit: `fwmark` without any packet filter.
-
-group "Routes by rules at the servers"
-cell "by source address" server_rule "from $VIP"
-fresh
-cell "by source port" server_rule "ipproto tcp sport 80"
-fresh
-cell "by mark, set in output" server_mark
-fresh
-
-# switch_rule RULE...: the switch's main table says that server1 cannot be reached; these rules say how.
-switch_rule() {
-	local rule
-	ip -n switch route add 10.0.0.0/24 dev eth0 table 100
-	ip -n switch route add blackhole $SERVER1/32
-	for rule; do
-		# shellcheck disable=SC2086
-		ip -n switch rule add $rule lookup 100 priority 100
-	done
-	only_servers 1
+vrf_alone() {
+	vrf server1
+	wait_state web/s1 "DOWN no answer*"
+	[ "$(stat_server 1 send_errors)" -gt 0 ] || fail "no send_errors at server1"
+	only_servers 2
 	traffic
 }
-switch_mark() {
-	on switch nft -f - <<-'NFT'
-		table ip odd {
-			chain c {
-				type filter hook prerouting priority mangle;
-				tcp dport 80 meta mark set 7
-			}
-		}
-	NFT
-	switch_rule "fwmark 7" "from $SWITCH"
-}
-group "Routes by rules at the switch"
-cell "by the server's address" switch_rule "to $SERVER1"
+group "VRF at a server, tcp_l3mdev_accept=1"
+cell "a listener for all; a rule leads to the VRF's table" vrf_any
 fresh
-cell "by source address: the switch's and the clients'" switch_rule "from $SWITCH" "from $CLIENT"
+cell "a listener bound to the VRF; the same rule" vrf_bound red
 fresh
-
-# strict NODES
-strict() {
-	local node i
-	for node in $1; do
-		for i in all default eth0 lo; do on "$node" sysctl -qw net.ipv4.conf.$i.rp_filter=1; done
-	done
-	traffic
-}
-# An address that comes and goes makes the kernel look all routes up again.
-strict_changed() {
-	local node
-	strict "$1"
-	on client curl -sS -m 30 --limit-rate 400k -o got "http://$VIP/1m" &
-	sleep 1
-	for node in $1; do ip -n "$node" address add 192.0.2.77/32 dev lo; done
-	wait $! || fail "a download ends when an address is added"
-	cmp got "$WWW/files/1m"
-	traffic
-}
-# Answers leave by another device than that by which the client's segments come.
-second_card() {
-	local n
-	for n in 1 2; do
-		ip -n wire link add "second$n" type veth peer name eth1 netns "server$n"
-		ip -n wire link set "second$n" master wire up
-		ip -n "server$n" link set eth1 up
-		ip -n "server$n" address add "10.0.0.$((20 + n))/24" dev eth1
-		ip -n "server$n" route replace $CLIENT/32 dev eth1 src "10.0.0.$((20 + n))"
-	done
-	strict "server1 server2"
-}
-group "Strict reverse path filters (rp_filter=1)"
-cell "at the servers" strict "server1 server2"
-cell "at the switch" strict switch
-fresh
-cell "at the servers, which get an address while they send" strict_changed "server1 server2"
-fresh
-cell "at servers whose answers leave by another card" second_card
-fresh
+limit "no such rule" "messages are answered by the namespace's own routes, not the VRF's: DOWN, no answer, and send_errors there" vrf_alone
 cells_end

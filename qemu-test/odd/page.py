@@ -32,7 +32,7 @@ def main(kernel):
     groups = {}
     for line in sys.stdin:
         _, result, group, name, reason = line.rstrip("\n").split("\t")
-        groups.setdefault(group, []).append((result, name, reason))
+        groups.setdefault(group or "Scripts", []).append((result, name, reason))
     print(INTRODUCTION)
     cells = [cell for group in groups.values() for cell in group]
     count = {word: sum(result == word for result, _, _ in cells) for word in ("ok", "limit", "fail")}
@@ -43,7 +43,8 @@ def main(kernel):
         # Settings are many, and what is there to say of one that works?
         if same:
             fine = [name for result, name, _ in cells if result == "ok"]
-            print("ok: " + ", ".join(f"`{short(name)}`" for name in fine) + ".\n")
+            if fine:
+                print("ok: " + ", ".join(f"`{short(name)}`" for name in fine) + ".\n")
             cells = [cell for cell in cells if cell[0] != "ok"]
         if cells:
             print("| what | result | |\n|---|---|---|")

@@ -127,8 +127,8 @@ posts_once() {
 	cat "$LOGDIR"/server*.access.log >logged
 	awk '
 		NR == FNR { if (match($0, /id=[A-Za-z0-9.-]+/)) times[substr($0, RSTART + 3, RLENGTH - 3)]++; next }
-		$2 == 200 && times[$1] != 1 { print "FAIL: POST " $1 " was answered, and carried out " times[$1] + 0 " times"; bad = 1 }
-		$2 != 200 && times[$1] > 1 { print "FAIL: POST " $1 " was answered with " $2 ", and carried out " times[$1] " times"; bad = 1 }
+		$2 == 200 && times[$1] != 1 { print "POST " $1; print "FAIL: a POST was answered, and carried out " times[$1] + 0 " times"; bad = 1 }
+		$2 != 200 && times[$1] > 1 { print "POST " $1; print "FAIL: a POST was answered with " $2 ", and carried out " times[$1] " times"; bad = 1 }
 		END { exit bad }' logged "$1"
 }
 all_logged() {
