@@ -6,9 +6,9 @@ set -uo pipefail
 export ODD_NAME=server1 ODD_LOG=$LOGDIR/server1.access.log
 LIMIT=90
 
-# What runs is in its own process group, and its first process in the file `pid`.
+# Its first process is in the file `pid`.
 run_server() {
-	setsid ip netns exec server1 "$@" </dev/null >app.out 2>&1 &
+	ip netns exec server1 "$@" </dev/null >app.out 2>&1 &
 	echo $! >pid
 }
 nginx_server() { NGINX_WORKERS=2 NGINX_SERVER=$1 start_nginx 1 "$2" && cp "$WWW/server1/nginx.pid" pid; }
@@ -103,10 +103,7 @@ up() {
 		cat app.out
 		fail "$1 does not listen"
 	}
-	# All of what it has forked.
-	local state=0
-	wait_state web/s1 "UP answers*" || state=$?
-	return $state
+	wait_state web/s1 "UP answers*"
 }
 killed() {
 	local p
@@ -118,14 +115,14 @@ sums() { case $1 in nginx* | haproxy) ;; *) export SUMS=1 ;; esac; }
 # works KIND: all that clients do, of that server alone.
 works() {
 	sums "$1"
-	only_servers 1
+	pool_of 1 | configure
 	up "$1"
 	traffic
 }
 # reloaded KIND: three times, while clients ask and one downloads: nobody notices.
 reloaded() {
 	sums "$1"
-	only_servers 1
+	pool_of 1 | configure
 	up "$1"
 	on client curl -sS -m 60 --limit-rate 200k -o got "http://$VIP/1m" &
 	local download=$! n
@@ -180,16 +177,16 @@ dies() {
 	killed
 	touch dead
 	wait $clients
-	SUMS='' python_posts
+	served_by_the_other
 	up "$1"
 	only_servers 1
 	traffic
 }
 # Meanwhile nginx at server2 has them all.
-python_posts() { (unset SUMS && on client python3 "$WITH/traffic.py" posts gets posts) && posts_once posts; }
+served_by_the_other() { (unset SUMS && on client python3 "$WITH/traffic.py" posts gets posts) && posts_once posts; }
 
 refused_mptcp() {
-	only_servers 1
+	pool_of 1 | configure
 	stop_nginx 1
 	on server1 sysctl -qw net.mptcp.enabled=1
 	run_server env GODEBUG=multipathtcp=1 "$WITH/bin/goserver" server1 "$WWW/files" "$ODD_LOG"
