@@ -112,12 +112,20 @@ killed() {
 }
 sums() { case $1 in nginx* | haproxy) ;; *) export SUMS=1 ;; esac; }
 
+# its_kind: all that clients do, but half-closing where that server, asked directly, ends such a connection, too (nginx
+# does while its threads read).
+its_kind() {
+	local what='gets download upload posts kept long'
+	! on client env VIP="$SERVER1" PATIENCE=5 python3 "$WITH/traffic.py" direct half >/dev/null 2>&1 || what+=' half'
+	# shellcheck disable=SC2086
+	traffic $what
+}
 # works KIND: all that clients do, of that server alone.
 works() {
 	sums "$1"
 	pool_of 1 | configure
 	up "$1"
-	traffic
+	its_kind
 }
 # reloaded KIND: three times, while clients ask and one downloads: nobody notices.
 reloaded() {
@@ -137,7 +145,7 @@ reloaded() {
 	cmp got "$WWW/files/1m"
 	posts_once posts
 	sleep 1
-	traffic
+	its_kind
 }
 # dies KIND: by `kill -9` during downloads. Their clients are told at once; others are served by the other server, and
 # by this one as soon as it is there again.
@@ -180,7 +188,7 @@ dies() {
 	served_by_the_other
 	up "$1"
 	only_servers 1
-	traffic
+	its_kind
 }
 # Meanwhile nginx at server2 has them all.
 served_by_the_other() { (unset SUMS && on client python3 "$WITH/traffic.py" posts gets posts) && posts_once posts; }
