@@ -102,7 +102,7 @@ up() {
 	stop_nginx 1
 	cp "$WITH/sum.cgi" . && chmod 755 sum.cgi
 	"start_$1"
-	wait_for 30 eval 'on server1 ss -Htln "sport = :80" | grep -q .' || {
+	wait_for 60 eval 'on server1 ss -Htln "sport = :80" | grep -q .' || {
 		cat app.out
 		fail "$1 does not listen"
 	}
