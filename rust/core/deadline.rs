@@ -16,9 +16,11 @@ use crate::heap::{
 
 /// How many lines there are. Who has more spans of time than that still has one line for each of those that are in use at a time,
 /// mostly.
-const LINES: usize = 4;
-/// How many places those who have left a line may have, at least, before the others move up.
-const MOST_LEFT: usize = 64;
+const LINES: usize = 8;
+/// How many keys stand in one piece of memory: with that of a connection and the time 56 octets each, a page in all.
+const PIECE: usize = 64;
+/// How many pieces may be gone, at least, before the others move up.
+const MOST_GONE: usize = 64;
 
 /// A queue of keys, each with the time at which it is due. Times are milliseconds of any clock that
 /// does not go back.
@@ -38,8 +40,10 @@ impl<H: Heap, K: Copy> Deadlines<H, K> {
     pub fn new() -> Self {
         Self {
             lines: core::array::from_fn(|_| Line {
-                places: Default::default(),
+                pieces: Default::default(),
+                gone: 0,
                 left: 0,
+                waiting: 0,
             }),
             heap: Default::default(),
         }
@@ -48,7 +52,7 @@ impl<H: Heap, K: Copy> Deadlines<H, K> {
     /// How many keys are waiting.
     #[inline]
     pub fn len(&self) -> usize {
-        let in_lines = self.lines.iter().map(|line| line.waiting().len());
+        let in_lines = self.lines.iter().map(|line| line.waiting);
         in_lines.fold(self.heap.len(), usize::saturating_add)
     }
 
@@ -102,56 +106,84 @@ impl<H: Heap, K: Copy> Deadlines<H, K> {
     }
 }
 
-/// Keys in the order in which they are due, and at the front places of those that have left.
+/// Keys in the order in which they are due.
+///
+/// They stand in pieces of a page at most, so that a long line needs no memory in one piece, which is hard to get where
+/// nobody may wait for it.
 struct Line<H: Heap, K> {
-    places: H::List<(u64, K)>,
-    /// How many have left. Fewer than there are places, or none.
+    /// Full but for the last. Those at the front may have been left by all.
+    pieces: H::List<Piece<H, K>>,
+    /// How many pieces at the front have been left by all: none is behind them then but for this number.
+    gone: usize,
+    /// How many have left the first of the others. Fewer than there are places in it, or none.
     left: usize,
+    /// How many wait.
+    waiting: usize,
 }
 
-impl<H: Heap, K: Copy> Line<H, K> {
-    #[inline]
-    fn waiting(&self) -> &[(u64, K)] {
-        self.places.get(self.left..).unwrap_or(&[])
-    }
+type Piece<H, K> = <H as Heap>::List<(u64, K)>;
 
+impl<H: Heap, K: Copy> Line<H, K> {
     /// When the next is due.
     #[inline]
     fn next(&self) -> Option<u64> {
-        self.waiting().first().map(|(due_ms, _)| *due_ms)
+        let first = self.pieces.get(self.gone)?;
+        first.get(self.left).map(|(due_ms, _)| *due_ms)
     }
 
     /// When the last is due.
     #[inline]
     fn last(&self) -> Option<u64> {
-        self.waiting().last().map(|(due_ms, _)| *due_ms)
+        let last = self.pieces.last()?;
+        last.last().map(|(due_ms, _)| *due_ms)
     }
 
     fn append(&mut self, last: (u64, K)) -> Result<(), OutOfMemory> {
-        // As many have left as now move, at least: each moves once, on average.
-        if self.left >= MOST_LEFT && self.left >= self.waiting().len() {
-            self.move_up();
+        match self.pieces.last_mut() {
+            Some(piece) if piece.len() < PIECE => piece.try_push(last)?,
+            _ => {
+                // As many have gone as now move, at least: each moves once, on average.
+                if self.gone >= MOST_GONE && self.gone >= self.pieces.len() / 2 {
+                    self.move_up();
+                }
+                let mut piece = Piece::<H, K>::default();
+                piece.try_push(last)?;
+                self.pieces.try_push(piece)?;
+            }
         }
-        self.places.try_push(last)
+        self.waiting = self.waiting.saturating_add(1);
+        Ok(())
     }
 
     fn leave(&mut self) -> Option<K> {
-        let (_, key) = *self.waiting().first()?;
+        let is_last = self.gone.saturating_add(1) >= self.pieces.len();
+        let first = self.pieces.get_mut(self.gone)?;
+        let (_, key) = *first.get(self.left)?;
         self.left = self.left.saturating_add(1);
-        if self.left >= self.places.len() {
-            self.places.clear();
+        self.waiting = self.waiting.saturating_sub(1);
+        if self.left >= first.len() {
             self.left = 0;
+            if is_last {
+                // Nobody is there. One piece is kept for whoever comes next.
+                first.clear();
+                self.move_up();
+            } else {
+                *first = Default::default();
+                self.gone = self.gone.saturating_add(1);
+            }
         }
         Some(key)
     }
 
+    /// Takes the pieces away that have been left by all.
     fn move_up(&mut self) {
-        let left = self.left.min(self.places.len());
-        self.places.copy_within(left.., 0);
-        for _ in 0..left {
-            self.places.pop();
+        for at in self.gone..self.pieces.len() {
+            swap(&mut self.pieces, at.saturating_sub(self.gone), at);
         }
-        self.left = 0;
+        for _ in 0..self.gone {
+            self.pieces.pop();
+        }
+        self.gone = 0;
     }
 }
 
@@ -163,9 +195,9 @@ fn before<K>(heap: &[(u64, K)], a: usize, b: usize) -> bool {
 
 /// Exchanges two elements that are there.
 #[inline]
-fn swap<K>(heap: &mut [(u64, K)], a: usize, b: usize) {
-    if a < heap.len() && b < heap.len() {
-        heap.swap(a, b);
+fn swap<T>(items: &mut [T], a: usize, b: usize) {
+    if a < items.len() && b < items.len() {
+        items.swap(a, b);
     }
 }
 
@@ -228,7 +260,7 @@ mod tests {
 
     #[test]
     fn each_span_of_time_has_a_line() {
-        const SPANS: [u32; LINES] = [4, 40, 200, 1_000];
+        const SPANS: [u32; LINES] = [4, 40, 200, 1_000, 1_500, 2_000, 2_001, 4_000];
         let mut queue = Deadlines::<StdHeap, u32>::new();
         let mut places = 0;
         for now in 0..20_000u32 {
@@ -239,14 +271,46 @@ mod tests {
                 assert_eq!(due, now, "late");
             }
             assert!(queue.heap.is_empty());
-            places = queue.lines.iter().map(|line| line.places.len()).sum();
+            let pieces = queue.lines.iter().map(|line| {
+                // What nobody stands in any more is given back at once.
+                assert!(line
+                    .pieces
+                    .iter()
+                    .take(line.gone)
+                    .all(|piece| piece.capacity() == 0));
+                assert!(line.pieces.iter().all(|piece| piece.capacity() <= PIECE));
+                line.pieces.len() - line.gone
+            });
+            places = pieces.sum::<usize>() * PIECE;
         }
-        // Who has left has no more places than who waits, and some.
+        // Two pieces of each line need not be full.
         let waiting = SPANS.iter().sum::<u32>() as usize;
         assert_eq!(queue.len(), waiting);
-        assert!(places <= 2 * waiting + LINES * MOST_LEFT, "{places}");
+        assert!(places <= waiting + LINES * 2 * PIECE, "{places}");
         while queue.pop_due(u64::MAX).is_some() {}
-        assert!(queue.is_empty() && queue.lines.iter().all(|line| line.places.is_empty()));
+        assert!(
+            queue.is_empty()
+                && queue
+                    .lines
+                    .iter()
+                    .all(|line| line.pieces.len() <= 1 && line.gone == 0)
+        );
+    }
+
+    #[test]
+    fn a_long_line_moves_up() {
+        const MANY: u64 = 100 * PIECE as u64;
+        let mut queue = Deadlines::<StdHeap, u64>::new();
+        for due_ms in 0..MANY {
+            queue.push(due_ms, due_ms).unwrap();
+        }
+        for due_ms in 0..3 * MANY {
+            queue.push(MANY + due_ms, MANY + due_ms).unwrap();
+            assert_eq!(queue.pop_due(u64::MAX), Some(due_ms));
+            assert_eq!(queue.len() as u64, MANY);
+            // The list of pieces does not grow.
+            assert!(queue.lines[0].pieces.len() <= 2 * 101 + 1);
+        }
     }
 
     #[test]
