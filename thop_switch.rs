@@ -23,6 +23,8 @@ mod dispatcher;
 mod forwarder;
 #[path = "rust/switch/handoff.rs"]
 mod handoff;
+#[path = "rust/switch/leaving.rs"]
+mod leaving;
 #[path = "rust/switch/messages.rs"]
 mod messages;
 #[path = "rust/switch/monitor.rs"]

@@ -13,6 +13,10 @@
 
 use crate::packet::Flags;
 
+/// The largest window there is, octets (RFC 7323, section 2.3): a client cannot have been sent more than that after the handoff
+/// before what it says of it has come by here.
+const LARGEST_WINDOW: u32 = 1 << 30;
+
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -31,7 +35,8 @@ pub enum Phase {
 pub enum Verdict {
     /// Keep it until the server answers.
     Hold,
-    /// The server has taken over: forward what is held, then this segment.
+    /// The client has heard the server: forward what is held, then this segment. That is the client's word, and not the
+    /// server's.
     Took,
     /// Forward it.
     Forward,
@@ -115,7 +120,8 @@ impl Flow {
     /// Judges a segment of the client.
     ///
     /// `handoff_ack` is the first sequence number that the server will send. A client that
-    /// acknowledges more has heard the server, even if the server's answer to CREATE was lost.
+    /// acknowledges more, by a window at most, has heard the server, even if the server's answer to CREATE was lost. Or it says
+    /// so without having heard anybody: it proves enough to be served, and nothing about the server.
     #[inline]
     pub fn on_segment(&mut self, flags: Flags, ack: u32, handoff_ack: u32, now_ms: u32) -> Verdict {
         self.last_seen_ms = now_ms;
@@ -129,7 +135,7 @@ impl Flow {
             Phase::Handoff if syn => Verdict::Drop,
             Phase::Handoff => {
                 self.closing |= closes;
-                if flags.contains(Flags::ACK) && is_after(ack, handoff_ack) {
+                if flags.contains(Flags::ACK) && hears(ack, handoff_ack) {
                     self.taken();
                     Verdict::Took
                 } else {
@@ -203,6 +209,12 @@ impl Flow {
         u32::try_from(now_ms.wrapping_sub(self.last_seen_ms) as i32)
             .is_ok_and(|silent_ms| silent_ms >= timeout_ms)
     }
+}
+
+/// Whether who acknowledges `ack` can have heard what begins at `first`.
+#[inline]
+const fn hears(ack: u32, first: u32) -> bool {
+    is_after(ack, first) && ack.wrapping_sub(first) <= LARGEST_WINDOW
 }
 
 /// Whether sequence number `a` comes after `b`, modulo 2^32.
@@ -296,6 +308,21 @@ mod tests {
             Verdict::Took
         );
         assert_eq!(flow.phase(), Phase::Active);
+    }
+
+    #[test]
+    fn nobody_has_heard_more_than_a_window() {
+        for (ack, verdict) in [
+            (1, Verdict::Took),
+            (1 << 30, Verdict::Took),
+            ((1 << 30) + 1, Verdict::Hold),
+            (1 << 31, Verdict::Hold),
+            (u32::MAX, Verdict::Hold),
+        ] {
+            let mut flow = Flow::new(0);
+            let ack = FIRST.wrapping_add(ack);
+            assert_eq!(flow.on_segment(ACK, ack, FIRST, 0), verdict, "{ack}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@
 //! +---------------------------------------------------------------+
 //! ```
 //!
-//! The octet behind the family is NOTIFYDROP's, NOTIFYCLS's and FORGET's reason, and CREATE's [`Haste`]. CREATED and LATE go
+//! The octet behind the family is the reason of NOTIFYDROP, NOTIFYCLS, FORGET and CONFIRM, and CREATE's [`Haste`]. CREATED and LATE go
 //! on with the boot epoch of the server (64 bits, not 0) and its clock (32 bits). CREATE goes on:
 //!
 //! ```text
@@ -340,8 +340,8 @@ pub enum Body {
     },
     /// Server to switch: the connection is gone.
     NotifyClose {
-        /// Whether the server's module goes, too: nothing that the client sends can reach this machine's stack
-        /// any more.
+        /// Whether nothing is left of it here, as the server's module goes, or it never had the connection or has lost it:
+        /// what the client sends finds nobody.
         leaves: bool,
     },
     /// Server to switch: refused.
@@ -357,7 +357,11 @@ pub enum Body {
     /// Server to switch: given up.
     Forgotten,
     /// Switch to server: the connection is yours.
-    Confirm,
+    Confirm {
+        /// Whether the server must answer, as only the client has said that it has the connection: CREATED if the socket lives,
+        /// NOTIFYCLS if it is gone or there is none.
+        asks: bool,
+    },
     /// Server to switch: this CREATE is over, or lasts longer than it may. It was not obeyed.
     Late {
         /// As in CREATED.
@@ -379,7 +383,7 @@ impl Body {
             Self::CloseAck => 5,
             Self::Forget { .. } => 6,
             Self::Forgotten => 7,
-            Self::Confirm => 8,
+            Self::Confirm { .. } => 8,
             Self::Late { .. } => LATE,
         }
     }
@@ -487,7 +491,9 @@ impl Message {
             .ok_or(EncodeError::Length)?;
         let reason = match self.body {
             Body::NotifyDrop(reason) => reason as u8,
-            Body::Forget { reset: yes } | Body::NotifyClose { leaves: yes } => u8::from(yes),
+            Body::Forget { reset: yes }
+            | Body::NotifyClose { leaves: yes }
+            | Body::Confirm { asks: yes } => u8::from(yes),
             Body::Create { haste, .. } => haste.bits(),
             _ => 0,
         };
@@ -594,7 +600,9 @@ impl Message {
                 reset: yes_or_no(reason)?,
             },
             7 => Body::Forgotten,
-            8 => Body::Confirm,
+            8 => Body::Confirm {
+                asks: yes_or_no(reason)?,
+            },
             LATE => Body::Late {
                 boot: r.u64()?,
                 clock_ms: r.u32()?,
@@ -615,6 +623,7 @@ impl Message {
             Body::NotifyDrop(_)
                 | Body::NotifyClose { .. }
                 | Body::Forget { .. }
+                | Body::Confirm { .. }
                 | Body::Create { .. }
         );
         if reason != 0 && !has_reason {

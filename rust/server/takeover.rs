@@ -279,7 +279,7 @@ impl Server {
     pub(crate) fn on_message(&self, received: &Received) {
         match received.message.body {
             Body::Forget { reset } => self.on_forget(received, reset),
-            Body::Confirm => self.on_confirm(received),
+            Body::Confirm { asks } => self.on_confirm(received, asks),
             Body::CloseAck => self.on_close_ack(received),
             // A bundle has no CREATE, and the channel does not give what is for the other side.
             Body::Create { .. }
@@ -337,16 +337,38 @@ impl Server {
         self.reply(received, Body::Forgotten);
     }
 
-    fn on_confirm(&self, received: &Received) {
+    /// `asks`: the switch knows it only from the client, and must be told.
+    fn on_confirm(&self, received: &Received, asks: bool) {
+        /// Nothing is here that the client could reach.
+        const NOTHING: Option<Body> = Some(Body::NotifyClose { leaves: true });
+
         let message = &received.message;
-        self.handoffs
-            .with(&Handed::key_of(&message.parties), |handed| {
-                if handed.handoff == message.handoff {
-                    if let Phase::Alive { confirmed } = &mut handed.phase {
-                        *confirmed = true;
+        let key = Handed::key_of(&message.parties);
+        let answer = self.handoffs.with(&key, |handed| {
+            if handed.handoff != message.handoff {
+                return NOTHING;
+            }
+            match &mut handed.phase {
+                // It is asked again.
+                Phase::Adopting => None,
+                Phase::Alive { confirmed, .. } => {
+                    *confirmed = true;
+                    Some(self.created())
+                }
+                Phase::Gone { taken_back, .. } => {
+                    if *taken_back {
+                        NOTHING
+                    } else {
+                        Some(GONE)
                     }
                 }
-            });
+            }
+        });
+        if asks {
+            if let Some(answer) = answer.unwrap_or(NOTHING) {
+                self.reply(received, answer);
+            }
+        }
     }
 
     fn on_close_ack(&self, received: &Received) {

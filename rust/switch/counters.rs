@@ -40,6 +40,12 @@ thop_kernel::counted_events! {
     CreatedAgain = "created_again",
     /// The client acknowledged what only the server can have sent, before CREATED came.
     Proven = "proven_by_client",
+    /// A server was asked whether it has a connection, as nobody but the client had said so for a second.
+    Questions = "questions",
+    /// A server has nothing of a connection that only its client has said it had.
+    Disproved = "disproved",
+    /// A connection left the table while its server had it, which was told to end it.
+    Leavings = "connections_told_to_end",
     /// A request went to another server after the first had refused or been silent.
     Moved = "moved",
     /// A server did not answer CREATE.

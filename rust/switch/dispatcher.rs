@@ -179,7 +179,12 @@ impl Service {
         };
         let (key, id, server) = (connection.key, connection.id, connection.server.clone());
         match switch.table.insert(connection) {
-            Ok(Some(old)) => switch.removed(old),
+            Ok(Some(old)) => {
+                let to = old.server.ip;
+                if let Some(message) = switch.leave(old) {
+                    switch.tell(&message, to);
+                }
+            }
             Ok(None) => {}
             Err((_, connection)) => {
                 switch.count(Counter::TableFull);
@@ -308,6 +313,7 @@ impl Service {
             flow,
             life: lease.life,
             counted: true,
+            doubt: None,
             refusal: 0,
             pending: None,
         };

@@ -67,7 +67,7 @@ struct Way {
 /// What to do with a segment whose connection is known.
 enum Step {
     Forward(Way),
-    /// The server has just been found to have the connection.
+    /// The client has just shown that the server has the connection.
     Took(Completed),
     /// It was held, or could not be.
     Done(Verdict),
@@ -158,7 +158,7 @@ impl Switch {
             }
             match rule {
                 Rule::Forward => Step::Forward(connection.server.way(self.namespace, softirq)),
-                Rule::Took => Step::Took(connection.complete()),
+                Rule::Took => Step::Took(connection.proven()),
                 Rule::PassUp => Step::PassUp,
                 Rule::Stack => Step::Stack,
                 Rule::Drop => Step::Drop(Counter::SynInHandoff),
@@ -217,7 +217,11 @@ impl Switch {
                     .table
                     .remove_if(&segment.key, |connection| connection.pending.is_none());
                 if let Some(connection) = removed {
-                    self.removed(connection);
+                    let to = connection.server.ip;
+                    // The client is done with it; its server may not know.
+                    if let Some(message) = self.leave(connection) {
+                        self.tell(&message, to);
+                    }
                 }
                 packet.accept()
             }

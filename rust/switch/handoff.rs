@@ -18,16 +18,15 @@
 //!   acknowledgement (RFC 9293, 3.10.7.4, first check).
 //!
 //! If the client has heard the server, the server has the connection, whatever became of CREATED. So it
-//! has when CREATED comes after all, before the client has answered. If the client has heard nothing, a
+//! has when CREATED comes after all, before the client has answered. That is enough to serve the client, and not to believe it: it may
+//! acknowledge what nobody has sent. So a server that has not said itself, within a second, that it has the connection is
+//! asked (CONFIRM), until it answers. If the client has heard nothing, a
 //! request whose method is idempotent goes to another server, and any other is answered with 504: it
 //! may have been carried out. Only then is the silent server told to forget the handoff.
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::Relaxed,
-        Arc, //
-    },
+    sync::Arc, //
 };
 use thop_core::{
     addr::FlowKey,
@@ -95,6 +94,9 @@ pub(crate) struct Connection {
     pub(crate) life: u32,
     /// Whether it counts among the server's connections.
     pub(crate) counted: bool,
+    /// Only the client has said that the server has it; so often the server was asked: see
+    /// [`Switch::look_at()`](crate::switch::Switch::look_at). `None`: the server has said so, or nobody has yet.
+    pub(crate) doubt: Option<u8>,
     /// See [`Connection::end()`].
     pub(crate) refusal: u16,
     /// What is needed until the server has the connection.
@@ -180,12 +182,19 @@ impl Connection {
         }
     }
 
+    /// The client has shown that the server has the connection, or pretends to.
+    pub(crate) fn proven(&mut self) -> Completed {
+        self.doubt = Some(0);
+        self.complete()
+    }
+
     /// The connection is over as far as servers go, and what its client sends is the stack's from here on. A request that
     /// the client repeats by its cookie is answered with `status`. Nobody's message is about this connection any
     /// more: it is `id` now. The caller sees to [`uncount()`](Self::uncount).
     pub(crate) fn end(&mut self, status: u16, id: u64) -> Option<KBox<Pending>> {
         self.flow.returned();
         self.refusal = status;
+        self.doubt = None;
         self.id = id;
         self.pending.take()
     }
@@ -208,7 +217,7 @@ impl Connection {
     pub(crate) fn uncount(&mut self) -> bool {
         let counted = core::mem::replace(&mut self.counted, false);
         if counted {
-            self.server.connections.fetch_sub(1, Relaxed);
+            self.server.vacate();
         }
         counted
     }
@@ -219,6 +228,14 @@ impl Connection {
         self.life != self.server.life()
             && self.pending.is_none()
             && self.flow.phase() != Phase::Returned
+    }
+
+    /// Whether the server has the connection, for all that is known.
+    pub(crate) fn is_at_server(&self) -> bool {
+        self.pending.is_none()
+            && self.flow.phase() != Phase::Returned
+            && !self.flow.is_gone()
+            && self.life == self.server.life()
     }
 
     /// Whether `message` is about this handoff, as its present server would send it.

@@ -6,11 +6,13 @@ use core::net::Ipv4Addr;
 
 use kernel::sync::{
     atomic::Relaxed,
-    rcu, //
+    rcu,
+    Arc, //
 };
 use thop_core::wire::{
     Body,
     DropReason,
+    Message,
     Monitor, //
 };
 use thop_kernel::{
@@ -35,7 +37,9 @@ use crate::{
         Stage, //
     },
     offers::Why,
+    server::Server,
     switch::Switch,
+    worker::LOOKED_AT, //
 };
 
 impl Switch {
@@ -79,7 +83,7 @@ impl Switch {
     fn on_message(&self, received: &Received, answers: &mut Outbox<'_>) {
         match received.message.body {
             // As above.
-            Body::Create { .. } | Body::CloseAck | Body::Forget { .. } | Body::Confirm => {}
+            Body::Create { .. } | Body::CloseAck | Body::Forget { .. } | Body::Confirm { .. } => {}
             _ if ipv4(received.message.parties.server.ip) != Some(received.from) => {
                 self.count(Counter::Foreign);
             }
@@ -92,7 +96,14 @@ impl Switch {
                 self.statistics.refused(reason);
                 self.on_notify_drop(received, reason);
             }
-            Body::Forgotten => {}
+            Body::Forgotten => {
+                let Message {
+                    handoff, parties, ..
+                } = received.message;
+                if handoff.epoch == self.epoch() {
+                    self.left(handoff.id, parties.server);
+                }
+            }
         }
     }
 
@@ -110,6 +121,7 @@ impl Switch {
     fn on_created(&self, received: &Received, boot: u64, clock_ms: u32, answers: &mut Outbox<'_>) {
         enum Is {
             News(Completed, bool),
+            Settled(Arc<Server>, bool, bool),
             Known(bool),
             TooLate,
         }
@@ -131,7 +143,13 @@ impl Switch {
                     connection.life = life;
                     Is::News(connection.complete(), began_anew)
                 }
-                None => Is::Known(began_anew),
+                None => match connection.doubt.take() {
+                    Some(asked) => {
+                        connection.life = life;
+                        Is::Settled(connection.server.clone(), began_anew, asked > LOOKED_AT)
+                    }
+                    None => Is::Known(began_anew),
+                },
             }
         });
         match is {
@@ -140,7 +158,19 @@ impl Switch {
                     self.began_anew();
                 }
                 self.count(Counter::Created);
+                completed.server.heard();
                 self.complete(completed);
+            }
+            Some(Is::Settled(server, began_anew, asked)) => {
+                if began_anew {
+                    self.began_anew();
+                }
+                self.count(Counter::Created);
+                server.heard();
+                // The question was a CONFIRM already.
+                if !asked {
+                    self.reply(received, Body::Confirm { asks: false }, answers);
+                }
             }
             Some(Is::Known(began_anew)) => {
                 if began_anew {
@@ -148,7 +178,7 @@ impl Switch {
                 }
                 // The server asks whether it may keep the connection.
                 self.count(Counter::CreatedAgain);
-                self.reply(received, Body::Confirm, answers);
+                self.reply(received, Body::Confirm { asks: false }, answers);
             }
             Some(Is::TooLate) | None => {
                 self.count(Counter::Foreign);
@@ -191,7 +221,7 @@ impl Switch {
         }
     }
 
-    /// `leaves`: the server's module goes.
+    /// `leaves`: nothing is left that the client could reach.
     fn on_notify_close(&self, received: &Received, leaves: bool, answers: &mut Outbox<'_>) {
         let message = &received.message;
         self.count(Counter::CloseNotices);
@@ -199,6 +229,9 @@ impl Switch {
             let completed = self.table.with(&message.parties.key(), |connection| {
                 connection.is_about(message).then(|| {
                     connection.flow.gone();
+                    if connection.doubt.take().is_some() && leaves {
+                        self.count(Counter::Disproved);
+                    }
                     let first = connection.uncount();
                     let completed = connection.complete();
                     if leaves {
@@ -209,11 +242,14 @@ impl Switch {
             });
             if let Some((first, completed)) = completed.flatten() {
                 let server = completed.server.clone();
+                server.heard();
                 self.complete(completed);
                 if first {
                     server.pool.done(&rcu::read_lock(), &server, now_ms());
                     self.freed(&server);
                 }
+            } else {
+                self.left(message.handoff.id, message.parties.server);
             }
         }
         // Whether it is known or not: the server need not say it again.
@@ -221,22 +257,45 @@ impl Switch {
     }
 
     fn on_notify_drop(&self, received: &Received, reason: DropReason) {
+        enum Was {
+            Offered(Arc<Server>),
+            /// Only the client had said that the server has it.
+            Doubted(Arc<Server>, bool, Message),
+        }
+
         let message = &received.message;
         let key = message.parties.key();
-        let server = self.table.with(&key, |connection| {
-            let about = message.handoff.epoch == self.epoch()
-                && connection.is_about(message)
-                && connection.pending.is_some();
-            about.then(|| connection.server.clone())
-        });
-        match server.flatten() {
-            Some(server) => {
-                server.heard();
-                server.refused.fetch_add(1, Relaxed);
-                self.refused(&server, reason);
-                self.move_on(&key, message.handoff.id, Why::Refused);
+        let was = self.table.with(&key, |connection| {
+            if message.handoff.epoch != self.epoch() || !connection.is_about(message) {
+                return None;
             }
-            None => self.count(Counter::Foreign),
+            let server = connection.server.clone();
+            if connection.pending.is_some() {
+                return Some(Was::Offered(server));
+            }
+            connection.doubt.filter(|_| !connection.flow.is_gone())?;
+            // Should it have taken a repetition after all, that ends, too.
+            let forget = self.forget(connection, true);
+            let first = connection.uncount();
+            self.lose(connection);
+            Some(Was::Doubted(server, first, forget))
+        });
+        let Some(was) = was.flatten() else {
+            return self.count(Counter::Foreign);
+        };
+        let (Was::Offered(server) | Was::Doubted(server, ..)) = &was;
+        server.heard();
+        server.refused.fetch_add(1, Relaxed);
+        self.refused(server, reason);
+        match was {
+            Was::Offered(_) => self.move_on(&key, message.handoff.id, Why::Refused),
+            Was::Doubted(server, first, forget) => {
+                self.count(Counter::Disproved);
+                self.tell(&forget, server.ip);
+                if first {
+                    self.freed(&server);
+                }
+            }
         }
     }
 }

@@ -62,10 +62,9 @@ pub(crate) enum Why {
 }
 
 impl Switch {
-    /// A server has the connection: what was held goes to it, and the switch's socket vanishes.
+    /// A server has the connection, by its own word or its client's: what was held goes to it, and the switch's socket vanishes.
     pub(crate) fn complete(&self, completed: Completed) {
         let Completed { server, pending } = completed;
-        server.heard();
         let Some(mut pending) = pending else { return };
         server.taken.fetch_add(1, Relaxed);
         for packet in core::mem::take(&mut pending.held) {

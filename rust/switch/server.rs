@@ -265,10 +265,15 @@ impl Server {
         let before = self.connections.fetch_add(1, Relaxed).max(0) as u32;
         let max = self.max.load(Relaxed);
         if max != 0 && before >= max {
-            self.connections.fetch_sub(1, Relaxed);
+            self.vacate();
             return false;
         }
         true
+    }
+
+    /// A connection that was counted is over.
+    pub(crate) fn vacate(&self) {
+        self.connections.fetch_sub(1, Relaxed);
     }
 
     /// Its connections, those of other switches included as of its last report.
@@ -283,7 +288,7 @@ impl Server {
         self.shunned_until.store(now_ms + SHUN_MS, Relaxed);
     }
 
-    /// It has answered CREATE, or is UP again.
+    /// It has said something of a handoff, or is UP again. That a client has heard it does not count: clients may lie.
     pub(crate) fn heard(&self) {
         if self.shunned_until.load(Relaxed) != 0 {
             self.shunned_until.store(0, Relaxed);

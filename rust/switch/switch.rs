@@ -17,7 +17,7 @@
 //! # Locks
 //!
 //! A socket's lock, if held, is the outermost. A bucket's lock of the table, a shard's lock of the
-//! deadlines, that of a pool's queue and that of a server's health are taken one at a time, with
+//! deadlines or of what leaves, that of a pool's queue and that of a server's health are taken one at a time, with
 //! softirqs disabled; nothing is sent and no socket called under them. The configuration and the
 //! pools' rosters are read under RCU; their writers' mutexes are taken in this order (process
 //! context): the listeners', the configuration's, a roster's.
@@ -51,7 +51,10 @@ use thop_kernel::{
     },
     listener::Handshakes,
     memory,
-    messages::Channel,
+    messages::{
+        Channel,
+        Outbox, //
+    },
     new_rcu_box,
     new_spin_lock_bh,
     random,
@@ -73,6 +76,7 @@ use crate::{
     cluster::Cluster,
     counters::Counter,
     handoff::Connection,
+    leaving::Leavings,
     server::Server,
     worker::{
         Agenda,
@@ -123,6 +127,11 @@ pub(crate) struct Switch {
     /// By the bucket of the key.
     #[pin]
     pub(crate) agenda: [SpinLockBh<Agenda>; SHARDS],
+    /// By the id of the handoff.
+    #[pin]
+    pub(crate) leaving: [SpinLockBh<Leavings>; SHARDS],
+    /// When servers were last asked what they have, milliseconds since boot.
+    pub(crate) asked_ms: Atomic<u64>,
     #[pin]
     pub(crate) worker: Worker,
 }
@@ -157,6 +166,8 @@ impl Switch {
                 born_ms: now_ms(),
                 monitor_ms: Atomic::new(u64::MAX),
                 agenda <- pin_init::pin_init_array_from_fn(|_| new_spin_lock_bh!(Agenda::new())),
+                leaving <- pin_init::pin_init_array_from_fn(|_| new_spin_lock_bh!(Leavings::new())),
+                asked_ms: Atomic::new(0),
                 worker <- Worker::new(),
             }),
             memory::may_sleep(),
@@ -202,6 +213,13 @@ impl Switch {
     pub(crate) fn tell(&self, message: &Message, to: Ipv4Addr) {
         let sent = self.channel.send(message, Ipv4Addr::UNSPECIFIED, to);
         if sent.is_err() {
+            self.count(Counter::SendErrors);
+        }
+    }
+
+    /// Sends a message about a connection, together with what else is said.
+    pub(crate) fn say(&self, message: &Message, to: Ipv4Addr, outbox: &mut Outbox<'_>) {
+        if outbox.push(message, Ipv4Addr::UNSPECIFIED, to).is_err() {
             self.count(Counter::SendErrors);
         }
     }

@@ -66,7 +66,7 @@ impl History {
                 return Verdict::Drop;
             }
             self.closed |= fin || rst;
-            if ack && acked > 0 {
+            if ack && (1..=1 << 30).contains(&acked) {
                 self.owned = true;
                 return Verdict::Took;
             }

@@ -75,7 +75,7 @@ fn body(request_len: usize) -> impl Strategy<Value = Body> {
         1 => Just(Body::CloseAck),
         1 => any::<bool>().prop_map(|reset| Body::Forget { reset }),
         1 => Just(Body::Forgotten),
-        1 => Just(Body::Confirm),
+        1 => any::<bool>().prop_map(|asks| Body::Confirm { asks }),
         1 => (1u64.., any::<u32>()).prop_map(|(boot, clock_ms)| Body::Late { boot, clock_ms }),
     ]
 }

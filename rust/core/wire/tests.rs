@@ -99,7 +99,7 @@ fn every_octet_of_a_bundle_has_its_place() {
     assert_eq!(bundle.finish(), []);
     let (first, second) = (
         message(Body::NotifyClose { leaves: false }),
-        message(Body::Confirm),
+        message(Body::Confirm { asks: false }),
     );
     bundle.push(&first).unwrap();
     bundle.push(&second).unwrap();
@@ -395,9 +395,27 @@ fn each_field_is_checked() {
 }
 
 #[test]
+fn a_question_is_a_confirm_with_a_reason() {
+    let mut out = [0; MAX_FIXED];
+    let question = message(Body::Confirm { asks: true });
+    assert_eq!(question.encode(&mut out), Ok(48));
+    assert_eq!((out[1], out[25]), (8, 1));
+    assert_eq!(Message::decode(&out, 48), Ok((question, 48)));
+    out[25] = 2;
+    assert_eq!(Message::decode(&out, 48), Err(DecodeError::Reason));
+    // A CLSACK has none.
+    out[1] = 5;
+    out[25] = 1;
+    assert_eq!(Message::decode(&out, 48), Err(DecodeError::Reason));
+}
+
+#[test]
 fn a_message_must_be_as_long_as_it_says() {
     let mut out = [0; MAX_FIXED];
-    assert_eq!(message(Body::Confirm).encode(&mut out), Ok(48));
+    assert_eq!(
+        message(Body::Confirm { asks: false }).encode(&mut out),
+        Ok(48)
+    );
     assert!(Message::decode(&out, 48).is_ok());
     assert_eq!(Message::decode(&out, 49), Err(DecodeError::Length));
     // The length field agrees, but something follows.
