@@ -86,9 +86,8 @@ from ghosts import *
 
 c = ghost(22100, Wire())
 PY
-wait_for 5 connections_are 1
-wait_for 10 connections_are 0 || fail "a refusal is not believed"
-same "disproved" "$(grown disproved)" 1
+wait_for 10 has_grown disproved 1 || fail "a refusal is not believed"
+same "connections" "$(connections)" 0
 same "messages that are about nothing" "$(grown foreign_messages)" 0
 messages_suffer server1 off
 start_nginx 1
