@@ -11,6 +11,7 @@ cat >taps.py <<'PY'
 from thop import *
 
 tap = Tap()
+print("0 0", flush=True)
 while True:
     item = tap.next(1000)
     for data in messages_of(item[2][48:]) if item and len(item[2]) > 48 else ():
@@ -20,6 +21,7 @@ while True:
 PY
 spawn server1 python3 taps.py >created
 TAPS=$SPAWNED
+wait_for 20 test -s created || fail "nobody listens for CREATE"
 
 cat >asks.py <<'PY'
 import threading
@@ -101,9 +103,16 @@ if [ "$(stat_switch handoffs_first_segment)" != 0 ]; then
 from raw_tcp import *
 from http_client import *
 
+class Silent(RawTcp):
+    """Its acknowledgements that bring nothing are lost until it has heard an answer."""
+
+    def emit(self, flags, seq, data=b"", ack=None):
+        if flags != ACK or data or self.received:
+            super().emit(flags, seq, data, ack)
+
 def begun(port, twice=False):
-    """A client that has heard the SYN-ACK, and has not said so; and when it has sent its SYN."""
-    c = RawTcp(port)
+    """A client that has heard the SYN-ACK, whose acknowledgement is lost; and when it has sent its SYN."""
+    c = Silent(port)
     began = time.monotonic()
     c.syn()
     if twice:
