@@ -18,7 +18,8 @@ def get(to):
         got = c.ask("/100m", headers=[f"Range: bytes=0-{OCTETS - 1}", "Connection: close"]).body
         check(got == wanted, "20 MB differ")
 
-sys.exit(not beside("20 MB", get, 3, 1.1))
+# How much the line's queue drops when it is full is chance, and so is what is sent again: time alone is compared.
+sys.exit(not beside("20 MB", get, 3, 1.1, nodes=()))
 PY
 
 # As long a queue as the line holds.
