@@ -25,7 +25,7 @@ impl Agreement {
     #[must_use]
     pub fn after(self, same: bool) -> Self {
         Self {
-            differed: self.differed << 1 | u16::from(!same),
+            differed: (self.differed << 1) | u16::from(!same),
             samples: (self.samples + 1).min(SAMPLES as u16),
         }
     }
@@ -49,7 +49,7 @@ impl Agreement {
 
     /// As a number; 0 is one without samples.
     pub fn to_bits(self) -> u32 {
-        u32::from(self.samples) << 16 | u32::from(self.differed)
+        (u32::from(self.samples) << 16) | u32::from(self.differed)
     }
 }
 

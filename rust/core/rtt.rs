@@ -60,17 +60,17 @@ impl Handshake {
     pub fn of(client: (Ipv4Addr, u16), service: (Ipv4Addr, u16), first: u32) -> Self {
         // The number is the client's secret: who does not know it cannot write a word with this tag, but only over it.
         let endpoint =
-            |(ip, port): (Ipv4Addr, u16)| u64::from(ip.to_bits()) << 16 | u64::from(port);
-        let hash = mix(mix(endpoint(client) ^ u64::from(first) << 32) ^ endpoint(service));
+            |(ip, port): (Ipv4Addr, u16)| (u64::from(ip.to_bits()) << 16) | u64::from(port);
+        let hash = mix(mix(endpoint(client) ^ (u64::from(first) << 32)) ^ endpoint(service));
         Self {
             index: hash as usize % WORDS,
-            tag: hash >> TAG_AT << TAG_AT,
+            tag: (hash >> TAG_AT) << TAG_AT,
         }
     }
 
     /// The word of one whose SYN is being answered.
     pub fn answered(self, now_us: u64) -> u64 {
-        self.tag | now_us & US
+        self.tag | (now_us & US)
     }
 
     /// What follows on `word` when the acknowledgement has come that ends the handshake. `None`: it is another's, or
@@ -82,8 +82,8 @@ impl Handshake {
         let since = now_us.wrapping_sub(word) & US;
         // A clock that has not moved means less than a microsecond.
         let rtt = since.max(1);
-        let at = (word & US) >> COARSE_BITS & COARSE;
-        (rtt <= RTT).then_some(self.tag | ENDED | at << RTT_BITS | rtt)
+        let at = ((word & US) >> COARSE_BITS) & COARSE;
+        (rtt <= RTT).then_some(self.tag | ENDED | (at << RTT_BITS) | rtt)
     }
 
     /// The round-trip time, microseconds, when a segment has come that echoes a time stamp which says that it was sent `age_ms`
@@ -125,9 +125,9 @@ fn by_echo_us(age_ms: u32) -> u32 {
 
 /// Spreads a number over all bits: the end of MurmurHash3, which is reversible.
 fn mix(mut x: u64) -> u64 {
-    x = (x ^ x >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    x = (x ^ x >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    x ^ x >> 33
+    x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    x ^ (x >> 33)
 }
 
 #[cfg(test)]

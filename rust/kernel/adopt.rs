@@ -225,11 +225,11 @@ impl LiveSocket {
         }
     }
 
-    /// Ends the connection with a reset; its application is told, too. Process context, sleeps.
+    /// Ends the connection with a reset. To its application that is one of its peer's. Process context, sleeps.
     pub fn abort(self) {
         self.take_back();
         // SAFETY: By the type invariant.
-        unsafe { bindings::tcp_abort(self.sk.as_ptr(), bindings::ECONNABORTED as i32) };
+        unsafe { bindings::tcp_abort(self.sk.as_ptr(), bindings::ECONNRESET as i32) };
     }
 }
 

@@ -15,7 +15,6 @@
 #include <linux/kernel_stat.h>
 #include <linux/moduleparam.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter_bridge.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
@@ -254,7 +253,6 @@ bool thop_skb_is_prefetched(struct sk_buff *skb);
 unsigned int thop_skb_dev_mtu(const struct sk_buff *skb);
 void thop_skb_set_segments(struct sk_buff *skb, unsigned int size, unsigned int count);
 int thop_deliver_local(struct net *net, struct sk_buff *skb);
-bool thop_skb_in_bridge(const struct sk_buff *skb);
 unsigned int thop_this_cpu(void);
 /* The probe of the trace point inet_sock_set_state; the first argument is what it was registered with. */
 typedef void (*thop_state_probe_t)(void *data, const struct sock *sk, const int from, const int to);

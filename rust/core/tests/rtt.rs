@@ -76,7 +76,7 @@ proptest! {
     ) {
         prop_assert!(handshake.index < WORDS);
         // One with the right tag, and anything behind it.
-        let word = if mine { handshake.answered(0) | word >> 20 } else { word };
+        let word = if mine { handshake.answered(0) | (word >> 20) } else { word };
         let _ = handshake.ended(word, now);
         prop_assert!(handshake.round_trip_us(word, now, age) < 1 << 22);
     }

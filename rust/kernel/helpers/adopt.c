@@ -209,11 +209,6 @@ int thop_deliver_local(struct net *net, struct sk_buff *skb)
 	return NF_HOOK(NFPROTO_IPV4, NF_INET_PRE_ROUTING, net, NULL, skb, skb->dev, NULL, thop_routed);
 }
 
-bool thop_skb_in_bridge(const struct sk_buff *skb)
-{
-	return nf_bridge_in_prerouting(skb);
-}
-
 unsigned int thop_this_cpu(void)
 {
 	return raw_smp_processor_id();

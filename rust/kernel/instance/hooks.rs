@@ -298,10 +298,6 @@ unsafe extern "C" fn pre_routing_callback<T: Instance>(
         if bindings::thop_skb_is_prefetched(skb) {
             return bindings::NF_ACCEPT;
         }
-        // A frame in a bridge, which has netfilter look at it (br_netfilter): if it is for this machine, it comes once more.
-        if bindings::thop_skb_in_bridge(skb) {
-            return bindings::NF_ACCEPT;
-        }
         call(context, skb, state, |state: &T, packet| {
             // INVARIANT: Netfilter calls this for a packet that has just come in.
             state.pre_routing(packet, Softirq(PhantomData))
