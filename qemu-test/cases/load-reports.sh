@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # What a server answers to PING: LOAD, with figures that are true.
-# run: --servers 2 --switch-args insecure=1 --server-args insecure=1
+# run: --servers 2 --switch-args insecure=1 --server-args insecure=1 --timeout 240
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Both modules come and go, whatever is going on.
-# run: --timeout 240
+# run: --timeout 400
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
