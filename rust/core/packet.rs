@@ -32,6 +32,7 @@ use core::{
 };
 
 pub use options::{
+    ip_options_may_pass,
     only_timestamps,
     tcp_options,
     timestamps,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! TCP options (RFC 9293, section 3.1).
+//! Options of TCP (RFC 9293, section 3.1) and of IPv4 (RFC 791, section 3.1).
 
 /// The kind of a TCP option: maximum segment size (RFC 9293, section 3.2).
 pub const MAXIMUM_SEGMENT_SIZE: u8 = 2;
@@ -40,6 +40,19 @@ pub fn tcp_options(octets: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), Ba
             }
         }
     })
+}
+
+/// Whether a packet with these IPv4 options may be forwarded as it is: its options ask nothing of a router.
+///
+/// So it may with those that only fill, and with labels (basic security, RFC 1108; CIPSO, FIPS 188), which say something of the packet and
+/// not of its way. Source routes name where it is to go, which is for the switch to say; RFC 7126, sections 4.3 to 4.5, advises to drop
+/// those, record routes and time stamps. Anything else is dropped, too, and so is what is no list of options.
+pub fn ip_options_may_pass(octets: &[u8]) -> bool {
+    const BASIC_SECURITY: u8 = 130;
+    const CIPSO: u8 = 134;
+
+    // They have the form of TCP's.
+    tcp_options(octets).all(|option| matches!(option, Ok((BASIC_SECURITY | CIPSO, _))))
 }
 
 /// The timestamps in TCP options: TSval and TSecr. The first counts.

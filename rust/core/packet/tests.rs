@@ -221,3 +221,27 @@ fn what_cannot_be_written_leaves_no_trace() {
     assert_eq!(longest.write(&mut out), Some(52));
     assert_eq!(out[2..4], [0xff, 0xff]);
 }
+
+#[test]
+fn ip_options_that_ask_something_of_routers_are_found() {
+    let passes = |octets: &[u8]| ip_options_may_pass(octets);
+    assert!(passes(&[]));
+    assert!(passes(&[1, 1, 1, 0]));
+    // Labels, and what follows the end of the list.
+    assert!(passes(&[134, 6, 0, 0, 0, 1, 0, 0]));
+    assert!(passes(&[1, 130, 3, 0xab]));
+    assert!(passes(&[0, 131, 3, 4]));
+    // Loose and strict source route, record route, time stamp, router alert, and one that nobody knows.
+    for kind in [131, 137, 7, 68, 148, 30] {
+        assert!(!passes(&[kind, 4, 4, 0]), "{kind}");
+        assert!(
+            !passes(&[1, 134, 3, 0, kind, 3, 4, 0]),
+            "{kind} after others"
+        );
+    }
+    // No list of options.
+    for broken in [[134, 0, 0, 0], [134, 1, 0, 0], [134, 5, 0, 0]] {
+        assert!(!passes(&broken), "{broken:?}");
+    }
+    assert!(!passes(&[1, 1, 1, 134]));
+}
