@@ -73,6 +73,10 @@ module! {
             default: 64,
             description: "Most segments of a client that are held while it is handed over",
         },
+        held_octets: u32 {
+            default: 262144,
+            description: "Most memory that these may take, octets",
+        },
         linger_ms: u32 {
             default: 10000,
             description: "How long a connection stays that both sides have closed, milliseconds",
@@ -121,6 +125,7 @@ impl kernel::Module for ThopSwitch {
             buckets: thop_kernel::parameter(module_parameters::buckets.value()),
             connections: thop_kernel::parameter(module_parameters::connections.value()),
             held: thop_kernel::parameter(module_parameters::held.value()),
+            held_octets: thop_kernel::parameter(module_parameters::held_octets.value()),
             timeouts: thop_core::flow::Timeouts {
                 linger_ms: thop_kernel::parameter(module_parameters::linger_ms.value()),
                 closed_ms: thop_kernel::parameter(module_parameters::closed_ms.value()),

@@ -11,9 +11,11 @@
 #include <crypto/utils.h>
 #include <linux/bottom_half.h>
 #include <linux/icmp.h>
+#include <linux/inetdevice.h>
 #include <linux/ip.h>
 #include <linux/kernel_stat.h>
 #include <linux/moduleparam.h>
+#include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/percpu.h>
@@ -33,6 +35,7 @@
 #include <net/icmp.h>
 #include <net/inet_hashtables.h>
 #include <net/ip.h>
+#include <net/ip_fib.h>
 #include <net/net_namespace.h>
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netns/generic.h>
@@ -43,6 +46,7 @@
 #include <net/sock_reuseport.h>
 #include <net/tcp.h>
 #include <net/tcp_ecn.h>
+#include <net/xfrm.h>
 
 /* Locks and contexts. */
 void thop_spin_lock_init(spinlock_t *lock, const char *name, struct lock_class_key *key);
@@ -89,9 +93,16 @@ bool thop_skb_is_partial(const struct sk_buff *skb);
 void thop_skb_set_unnecessary(struct sk_buff *skb);
 void thop_skb_fix_complete(struct sk_buff *skb, __be32 from, __be32 to);
 bool thop_skb_exceeds_mtu(const struct sk_buff *skb, unsigned int mtu);
+bool thop_skb_may_be_fragmented(const struct sk_buff *skb, unsigned int mtu);
+bool thop_skb_is_lro(const struct sk_buff *skb);
+/* Whether it has come to this machine on its link, by a device that belongs to no VRF. */
+bool thop_skb_is_for_us(const struct sk_buff *skb);
+bool thop_skb_is_host(const struct sk_buff *skb);
 void thop_skb_detach(struct sk_buff *skb);
 struct net_device *thop_skb_dev(const struct sk_buff *skb);
 void thop_skb_set_dev(struct sk_buff *skb, struct net_device *dev);
+/* RCU. Sets the device that the packet came by, or none if that has gone. */
+void thop_skb_find_dev(struct net *net, struct sk_buff *skb);
 void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int room);
 /* Length of a seal: thop_core::wire::SEAL_LEN. */
 #define THOP_SEAL_LEN 48
@@ -107,6 +118,14 @@ u32 thop_tcp_skb_seq(const struct sk_buff *skb);
 
 /* Routes and sending. */
 struct dst_entry *thop_route_output(struct net *net, __be32 daddr);
+/* For a TCP segment that will have this destination; an ERR_PTR() if there is none. */
+struct dst_entry *thop_route_segment(struct net *net, const struct sk_buff *skb, __be32 daddr,
+				     u16 dport);
+/* Whether a segment's route may depend on more than its destination. */
+bool thop_routes_by_segment(const struct net *net);
+bool thop_xfrm_asks_input(struct net *net, struct sk_buff *skb);
+/* RCU; the packet has a device. */
+bool thop_xfrm_allows_input(struct sk_buff *skb);
 /* For a protocol; an unspecified *saddr becomes the route's choice. */
 struct dst_entry *thop_route_between(struct net *net, u8 protocol, bool any_source,
 				     __be32 *saddr, __be32 daddr);
@@ -187,6 +206,7 @@ void thop_sk_set_ops(struct sock *sk, const struct inet_connection_sock_af_ops *
 void thop_sk_answer_with_cookies(struct sock *sk);
 void thop_sk_cookie_sent(const struct sock *sk);
 bool thop_syn_has_isn(const struct sk_buff *skb);
+bool thop_tcp_skb_has_vrf(struct sk_buff *skb);
 const u8 *thop_tcp_header(const struct sk_buff *skb, unsigned int *len);
 void thop_req_state(const struct request_sock *req, const struct sk_buff *skb,
 		    struct thop_tcp_state *s);
@@ -294,6 +314,7 @@ struct sk_buff *thop_test_skb_share(struct sk_buff *skb);
 void thop_test_skb_chain(struct sk_buff *skb, struct sk_buff *tail);
 void thop_test_skb_set_partial(struct sk_buff *skb, unsigned int start);
 void thop_test_skb_set_complete(struct sk_buff *skb);
+void thop_test_skb_set_gso(struct sk_buff *skb, unsigned int size, bool typed);
 bool thop_test_skb_is_complete(const struct sk_buff *skb);
 u32 thop_test_skb_csum(const struct sk_buff *skb);
 int thop_test_stay_on(unsigned int cpu);

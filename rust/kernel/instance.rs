@@ -90,6 +90,10 @@ pub trait Instance: Sized + Send + Sync + 'static {
     /// The directory under `/proc/net`.
     const NAME: &'static CStr;
 
+    /// When its hooks are called: those of lower priority first, `i32::MIN` first of all. Fragments are collected at -400, connections
+    /// tracked at -200. No two modules whose order matters have the same: netfilter calls the one that was registered last first.
+    const PRIORITY: i32;
+
     /// What all instances of the module share.
     type Shared: Send + Sync;
 
@@ -109,12 +113,18 @@ pub trait Instance: Sized + Send + Sync + 'static {
     /// for not before it is kicked. Process context; never runs twice at once.
     fn work(&self) -> Option<u32>;
 
-    /// Sees every IPv4 packet that comes in, before every other hook, fragments not reassembled.
+    /// Sees every IPv4 packet that comes in, fragments not reassembled, but for those that [`Self::elsewhere()`] sees.
     ///
     /// Softirq, within an RCU read-side section. The packet's octets begin with a linear IP header.
     fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict;
 
-    /// Sees every IPv4 packet for this machine, before every other hook, fragments reassembled.
+    /// Sees the packets that have not come to this machine alone, but in a link's broadcast or multicast; and those of VRFs, where the
+    /// same addresses mean something else. Context as for [`Self::pre_routing()`].
+    fn elsewhere(&self, packet: Packet<'_>) -> Verdict {
+        packet.accept()
+    }
+
+    /// Sees every IPv4 packet for this machine, fragments reassembled.
     ///
     /// Context as for [`Instance::pre_routing()`].
     fn local_in(&self, packet: Packet<'_>) -> Verdict;
@@ -129,8 +139,7 @@ pub trait Instance: Sized + Send + Sync + 'static {
         packet.accept()
     }
 
-    /// Sees every IPv4 packet that this machine sends, before every other hook, if
-    /// [`Instance::HAS_SOCKETS`].
+    /// Sees every IPv4 packet that this machine sends, if [`Instance::HAS_SOCKETS`].
     ///
     /// Softirq or process context, within an RCU read-side section.
     fn local_out(&self, packet: Packet<'_>) -> Verdict {

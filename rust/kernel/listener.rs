@@ -168,6 +168,9 @@ pub trait Dispatcher: Send + Sync + 'static {
     /// What the kernel makes of a cookie was compared with what this side would, and differs: counts it. Softirq.
     fn cookie_differs(&self);
 
+    /// A client came by a VRF, and its SYN was dropped. Softirq, RCU read-side section, without a lock.
+    fn vrf(&self);
+
     /// A connection has ended while it was queued: see [`Stream::queue()`].
     ///
     /// Context as for [`Dispatcher::received()`].

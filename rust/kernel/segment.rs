@@ -47,6 +47,19 @@ pub fn read(mut packet: Packet<'_>) -> Result<(Packet<'_>, Segment), Verdict> {
     }
 }
 
+/// Reads the headers of a packet in PRE_ROUTING that is no fragment, and makes them linear. `None` for whatever is no segment.
+pub fn peek(packet: &mut Packet<'_>) -> Option<Segment> {
+    loop {
+        let len = packet.skb().len();
+        match parse_ipv4(packet.skb().linear(), len) {
+            Ok(segment) => return Some(segment),
+            // Each round needs more than is there, so this ends.
+            Err(NotSegment::Truncated { need }) => packet.skb().pull(need as usize)?,
+            Err(_) => return None,
+        };
+    }
+}
+
 /// What this machine's stack has of a connection, but for sockets that listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {

@@ -11,7 +11,10 @@ use core::{
 };
 
 use kernel::{
-    error::to_result,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     prelude::*,
     sync::rcu, //
 };
@@ -46,6 +49,17 @@ pub(crate) fn from_be32(ip: u32) -> Ipv4Addr {
 /// What passes everywhere in one piece (RFC 791, section 3.2), octets: most acknowledgements do.
 const MIN_MTU: u32 = 68;
 
+/// How a packet fits the route by which it is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// As it is, or cut into segments by its device.
+    Whole,
+    /// In fragments (RFC 791, section 3.2): it is longer than the route's MTU, and DF is not set; or it has come in fragments.
+    Fragments,
+    /// Not at all: it is longer, and DF is set.
+    Not,
+}
+
 /// A route to somewhere: a counted `struct dst_entry`.
 ///
 /// # Invariants
@@ -62,18 +76,41 @@ impl Route {
         NonNull::new(dst).map(Self).ok_or_else(compat::no_route)
     }
 
-    /// Whether `packet` may not be fragmented and is too long for this route. Its network header is
-    /// the IP header.
+    /// The route of a TCP segment that will have the destination `to` and `port`, by all that routing rules and IPsec policies may ask
+    /// of it: the source, both ports, the mark, the DSCP. `Err(EPERM)`: a policy forbids to send it.
+    ///
+    /// To rules it is what this machine sends itself (`iif lo`). Its headers are linear, and its network header is the IP header.
+    #[cold]
+    pub fn of_segment(
+        namespace: Namespace,
+        packet: &SkBuff,
+        (to, port): (Ipv4Addr, u16),
+    ) -> Result<Self> {
+        // SAFETY: By their invariants namespace and packet are valid; the function only reads headers.
+        let dst = from_err_ptr(unsafe {
+            bindings::thop_route_segment(namespace.as_ptr(), packet.as_ptr(), be32(to), port)
+        })?;
+        // INVARIANT: The lookup returns a counted reference.
+        NonNull::new(dst).map(Self).ok_or_else(compat::no_route)
+    }
+
+    /// How `packet` fits this route. Its network header is the IP header.
     #[inline]
-    pub fn is_too_small_for(&self, packet: &SkBuff) -> bool {
-        packet.len() > MIN_MTU
-            // SAFETY: By their invariants packet and route are valid.
-            && unsafe {
-                bindings::thop_skb_exceeds_mtu(
-                    packet.as_ptr(),
-                    bindings::thop_dst_mtu(self.0.as_ptr()),
-                )
+    pub fn fit(&self, packet: &SkBuff) -> Fit {
+        if packet.len() <= MIN_MTU {
+            return Fit::Whole;
+        }
+        // SAFETY: By their invariants packet and route are valid.
+        unsafe {
+            let mtu = bindings::thop_dst_mtu(self.0.as_ptr());
+            if !bindings::thop_skb_exceeds_mtu(packet.as_ptr(), mtu) {
+                Fit::Whole
+            } else if bindings::thop_skb_may_be_fragmented(packet.as_ptr(), mtu) {
+                Fit::Fragments
+            } else {
+                Fit::Not
             }
+        }
     }
 
     /// The longest packet, octets from the IP header on.
@@ -86,9 +123,9 @@ impl Route {
     ///
     /// As a flowtable does it (`nf_flow_offload_ip_hook()`): straight to the neighbour, so that neither
     /// the route's address nor a hook of netfilter's is asked again for each packet. A route that wants more than
-    /// a neighbour has all it wants, POST_ROUTING included.
+    /// a neighbour has all it wants, POST_ROUTING included, and so has a packet that goes in fragments.
     #[inline]
-    pub fn forward(self, namespace: Namespace, packet: SkBuff) {
+    pub fn forward(self, namespace: Namespace, packet: SkBuff, fit: Fit) {
         let dst = core::mem::ManuallyDrop::new(self).0.as_ptr();
         let skb = packet.into_raw();
         // The neighbour may go as soon as this ends.
@@ -97,7 +134,10 @@ impl Route {
         // exists. Either function takes the packet.
         unsafe {
             bindings::thop_skb_set_dst(skb, dst);
-            if bindings::thop_dst_is_plain(dst) && bindings::thop_skb_has_room_for(skb, dst) {
+            if fit == Fit::Whole
+                && bindings::thop_dst_is_plain(dst)
+                && bindings::thop_skb_has_room_for(skb, dst)
+            {
                 bindings::thop_neigh_output(skb, dst);
             } else {
                 bindings::thop_dst_output(namespace.as_ptr(), skb);
@@ -301,16 +341,53 @@ pub fn bare_segment(namespace: Namespace, segment: &Ipv4Tcp) -> Result {
     Path::find(namespace, TCP, true, from, to)?.send(packet)
 }
 
-/// Tells the sender of a received packet that it must send smaller ones (RFC 792, code 4).
-///
-/// The packet has a device and its network header is the IP header.
-pub fn fragmentation_needed(packet: &SkBuff, mtu: u32) {
-    // SAFETY: By its invariant the packet is valid; the function only reads it.
-    unsafe { bindings::thop_icmp_frag_needed(packet.as_ptr(), mtu) }
+/// Whether a segment's route may depend on more than where it goes to: the namespace has routing rules of its own, or IPsec
+/// policies for output. Then [`Route::of_segment()`] knows it, and no kept route does.
+#[inline]
+pub fn routes_by_segment(namespace: Namespace) -> bool {
+    // SAFETY: By its invariant `namespace` is alive.
+    unsafe { bindings::thop_routes_by_segment(namespace.as_ptr()) }
 }
 
-/// Tells the sender of a received packet that it travelled too far (RFC 792, time exceeded).
-pub fn time_exceeded(packet: &SkBuff) {
-    // SAFETY: By its invariant the packet is valid; the function only reads it.
-    unsafe { bindings::thop_icmp_ttl_exceeded(packet.as_ptr()) }
+/// Tells the sender of a received packet that it must send smaller ones (RFC 792, code 4). `to` is the address of
+/// this machine that it was for.
+///
+/// Its network header is the IP header. If the device that it came by has gone, nobody is told.
+pub fn fragmentation_needed(namespace: Namespace, packet: SkBuff, to: Ipv4Addr, mtu: u32) {
+    return_error(namespace, packet, to, |skb| {
+        // SAFETY: `return_error()` passes a valid packet with a route.
+        unsafe { bindings::thop_icmp_frag_needed(skb, mtu) }
+    });
+}
+
+/// Tells the sender of a received packet that it travelled too far (RFC 792, time exceeded). Otherwise like
+/// [`fragmentation_needed()`].
+pub fn time_exceeded(namespace: Namespace, packet: SkBuff, to: Ipv4Addr) {
+    return_error(namespace, packet, to, |skb| {
+        // SAFETY: As above.
+        unsafe { bindings::thop_icmp_ttl_exceeded(skb) }
+    });
+}
+
+/// Drops a packet, and has `send` send an ICMP error about it, if it can be given the route that it came by, as that wants.
+fn return_error(
+    namespace: Namespace,
+    packet: SkBuff,
+    to: Ipv4Addr,
+    send: impl FnOnce(*mut bindings::sk_buff),
+) {
+    // The packet is dropped before this ends: it counts neither its route nor its device.
+    let _guard = rcu::read_lock();
+    let skb = packet.as_ptr();
+    // SAFETY: By their invariants packet and namespace are valid, the packet is ours, and RCU is held.
+    let routed = unsafe {
+        if bindings::thop_skb_dev(skb).is_null() {
+            bindings::thop_skb_find_dev(namespace.as_ptr(), skb);
+        }
+        !bindings::thop_skb_dev(skb).is_null() && bindings::thop_route_local(skb, be32(to))
+    };
+    if routed {
+        send(skb);
+    }
+    drop(packet);
 }

@@ -94,6 +94,22 @@ impl SkBuff {
         unsafe { (*self.as_ptr()).len }
     }
 
+    /// What the packet takes of memory with all its buffers, octets: `skb->truesize`.
+    #[inline]
+    pub fn memory(&self) -> u32 {
+        // SAFETY: By the type invariant the packet is valid.
+        unsafe { (*self.as_ptr()).truesize }
+    }
+
+    /// Whether a device has merged it of several in a way that nobody can undo (LRO). Such packets are not to be forwarded.
+    #[inline]
+    pub fn is_lro(&self) -> bool {
+        // One that is linear is not asked about.
+        self.linear().len() < self.len() as usize
+            // SAFETY: By the type invariant the packet is valid.
+            && unsafe { bindings::thop_skb_is_lro(self.as_ptr()) }
+    }
+
     /// Whether there are no octets.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -52,6 +52,12 @@ pub fn set_complete(packet: &mut SkBuff) {
     unsafe { bindings::thop_test_skb_set_complete(packet.as_ptr()) }
 }
 
+/// Says that it was merged of several, each with `size` octets: in a way that can be undone, or not, as by LRO.
+pub fn set_merged(packet: &mut SkBuff, size: u32, can_be_undone: bool) {
+    // SAFETY: By its invariant the packet is valid and ours.
+    unsafe { bindings::thop_test_skb_set_gso(packet.as_ptr(), size, can_be_undone) }
+}
+
 /// The sum that a packet says it has, if it says so: `CHECKSUM_COMPLETE`.
 pub fn complete(packet: &SkBuff) -> Option<Sum> {
     // SAFETY: By its invariant the packet is valid.

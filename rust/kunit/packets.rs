@@ -362,4 +362,15 @@ mod tests {
         assert!(are_rewritten(7, Form::Complete)?);
         Ok(())
     }
+
+    #[test]
+    fn merged_ones_that_cannot_be_cut_are_known() -> Result {
+        let mut skb = packet(&[0; 3000], (100, 2900))?;
+        assert!(!skb.is_lro());
+        testing::set_merged(&mut skb, 1448, true);
+        assert!(!skb.is_lro());
+        testing::set_merged(&mut skb, 1448, false);
+        assert!(skb.is_lro());
+        Ok(())
+    }
 }

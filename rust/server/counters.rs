@@ -41,6 +41,8 @@ thop_kernel::counted_events! {
     Segments = "segments",
     /// A segment for a known connection could not be passed on, or was a SYN that nobody but a listener would have taken.
     SegmentsLost = "segments_lost",
+    /// A segment was ignored whose addresses are those of a handoff, as it had not come to this machine, or by a VRF.
+    Ignored = "ignored_segments",
     /// A segment of a client was answered with a reset, as nothing was left of its connection.
     Resets = "resets",
     /// An EPOCH came: a peer did not believe a message, as it has begun a new epoch since.

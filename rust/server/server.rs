@@ -299,6 +299,8 @@ impl Adopter for Server {
 
 impl Instance for Server {
     const NAME: &'static CStr = c"thop_server";
+    // After a switch in this namespace.
+    const PRIORITY: i32 = i32::MIN + 1;
     type Shared = Shared;
 
     fn slot() -> &'static Slot<Self> {
@@ -355,6 +357,16 @@ impl Instance for Server {
         // While there is anything, age is looked after.
         let next = next.unwrap_or(u64::from(SLICE_MS)).min(u64::from(SLICE_MS)) as u32;
         (!self.handoffs.is_empty()).then_some(next.max(1))
+    }
+
+    fn elsewhere(&self, mut packet: Packet<'_>) -> Verdict {
+        let known = segment::peek(&mut packet)
+            .and_then(|segment| self.handoffs.with(&segment.key, |_| ()))
+            .is_some();
+        if known {
+            self.count(Counter::Ignored);
+        }
+        packet.accept()
     }
 
     fn pre_routing(&self, packet: Packet<'_>, _: Softirq<'_>) -> Verdict {

@@ -76,12 +76,16 @@ thop_kernel::counted_events! {
     AnsweredGoaway = "answered_goaway",
     /// A segment was forwarded to its server.
     Forwarded = "forwarded",
+    /// A segment was forwarded in fragments.
+    Fragmented = "forwarded_in_fragments",
     /// A segment was held while its connection was handed over.
     Held = "held",
     /// A held segment was forwarded.
     Flushed = "flushed",
     /// A segment was dropped because too many were held.
     HoldFull = "drop_hold_full",
+    /// A segment was dropped because those that were held took too much memory.
+    HoldOctets = "drop_hold_octets",
     /// A SYN was dropped while its connection was handed over.
     SynInHandoff = "drop_syn_in_handoff",
     /// A segment was dropped for want of a route.
@@ -90,8 +94,18 @@ thop_kernel::counted_events! {
     TtlExceeded = "drop_ttl",
     /// A segment was dropped because it was too long for the route, and its sender told.
     TooBig = "drop_too_big",
+    /// A segment was dropped because an IPsec policy forbids to take or to send it.
+    Policy = "drop_policy",
+    /// A segment was dropped because of the options in its IP header.
+    IpOptions = "drop_ip_options",
+    /// A segment was dropped because its device had merged it of several (LRO).
+    Lro = "drop_lro",
     /// A segment was dropped for want of memory.
     NoMemory = "drop_no_memory",
+    /// A segment was ignored whose addresses are those of a connection, as it had not come to this machine, or by a VRF.
+    Ignored = "ignored_segments",
+    /// A SYN was dropped as it came by a VRF.
+    Vrf = "drop_syn_vrf",
     /// A SYN met a closed element: the port is used again.
     Reused = "port_reused",
     /// A FIN or RST of a client marked an element closed.

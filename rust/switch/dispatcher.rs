@@ -512,6 +512,10 @@ impl Dispatcher for Service {
         })
     }
 
+    fn vrf(&self) {
+        self.switch.count(Counter::Vrf);
+    }
+
     fn received(&self, stream: Stream<'_, Self>, reading: &mut Reading) -> Outcome {
         let closed = stream.is_closed();
         let nothing = stream.is_empty();

@@ -7,7 +7,10 @@
 
 use core::net::Ipv4Addr;
 
-use kernel::sync::rcu;
+use kernel::{
+    prelude::*,
+    sync::rcu, //
+};
 use thop_core::{
     flow::{
         Phase,
@@ -16,10 +19,12 @@ use thop_core::{
     http::begins_with_method,
     packet::{
         decrement_ttl,
+        ip_options_may_pass,
         parse_ipv4,
         rewrite_destination_ipv4,
         Flags,
-        Segment, //
+        Segment,
+        IPV4_HEADER, //
     },
 };
 use thop_kernel::{
@@ -35,6 +40,7 @@ use thop_kernel::{
     segment,
     send::{
         self,
+        Fit,
         Route, //
     },
     skb::SkBuff,
@@ -60,8 +66,8 @@ const MOST_BEHIND: i32 = 65_535;
 struct Way {
     ip: Ipv4Addr,
     port: u16,
-    /// `None`: there is none.
-    route: Option<Route>,
+    /// The route to there, if segments have the same whoever sends them.
+    route: Result<Route>,
 }
 
 /// What to do with a segment whose connection is known.
@@ -115,13 +121,33 @@ fn begins_a_request(packet: &SkBuff, segment: &Segment) -> bool {
     begins_with_method(&first)
 }
 
+/// Why a router would not forward a segment at all, if it would not.
+#[inline]
+fn refuses(packet: &SkBuff, segment: &Segment) -> Option<Counter> {
+    if segment.ttl <= 1 {
+        return Some(Counter::TtlExceeded);
+    }
+    if packet.is_lro() {
+        return Some(Counter::Lro);
+    }
+    if usize::from(segment.ip_header_len) > IPV4_HEADER {
+        let options = packet
+            .linear()
+            .get(IPV4_HEADER..usize::from(segment.ip_header_len));
+        if !options.is_some_and(ip_options_may_pass) {
+            return Some(Counter::IpOptions);
+        }
+    }
+    None
+}
+
 impl Server {
     #[inline]
     fn way(&self, namespace: Namespace, softirq: Softirq<'_>) -> Way {
         Way {
             ip: self.ip,
             port: self.endpoint.port,
-            route: self.routes.route(namespace, softirq).ok(),
+            route: self.routes.route(namespace, softirq),
         }
     }
 }
@@ -140,8 +166,39 @@ impl Switch {
         }
     }
 
+    /// See [`Instance::elsewhere()`](thop_kernel::instance::Instance::elsewhere). The stack has these, and no connection is the
+    /// same that it would be if they had come to this machine.
+    #[cold]
+    pub(crate) fn elsewhere(&self, mut packet: Packet<'_>) -> Verdict {
+        let known = segment::peek(&mut packet)
+            .and_then(|segment| self.table.with(&segment.key, |_| ()))
+            .is_some();
+        if known {
+            self.count(Counter::Ignored);
+        }
+        packet.accept()
+    }
+
+    /// Whether an IPsec policy, of which there are some for input, keeps a segment from the switch. Such as are neither of a connection
+    /// that is known nor for a service are left to the stack, which asks itself.
+    #[cold]
+    fn is_kept_out(&self, packet: &mut Packet<'_>, segment: &Segment) -> bool {
+        let ours = self.table.with(&segment.key, |_| ()).is_some()
+            || self
+                .cluster
+                .read(&rcu::read_lock())
+                .service(&segment.key.service)
+                .is_some();
+        ours && !packet.is_allowed_in()
+    }
+
     fn on_segment(&self, packet: Packet<'_>, segment: &Segment, softirq: Softirq<'_>) -> Verdict {
         let now = now_ms() as u32;
+        let mut packet = packet;
+        if packet.is_asked_about() && self.is_kept_out(&mut packet, segment) {
+            self.count(Counter::Policy);
+            return packet.drop();
+        }
         let mut packet = Some(packet);
         let step = self.table.with(&segment.key, |connection| {
             if connection.is_lost() {
@@ -289,8 +346,13 @@ impl Switch {
         let silence = matches!(pending.stage, Stage::Client(1..))
             && segment.flags.contains(Flags::ACK)
             && segment.ack == connection.handoff_ack;
+        let octets = pending.held.iter().fold(packet.memory(), |sum, held| {
+            sum.saturating_add(held.memory())
+        });
         if pending.held.len() >= self.parameters.held as usize {
             self.count(Counter::HoldFull);
+        } else if octets > self.parameters.held_octets {
+            self.count(Counter::HoldOctets);
         } else {
             // It may be kept for longer than its device lives.
             packet.detach();
@@ -307,28 +369,9 @@ impl Switch {
         }
     }
 
-    fn forward(&self, mut packet: Packet<'_>, segment: &Segment, way: Way) -> Verdict {
-        if segment.ttl <= 1 {
-            self.count(Counter::TtlExceeded);
-            // The error is sent by the route that the packet came by.
-            if ipv4(segment.key.service.ip).is_some_and(|ip| packet.route_to_self(ip)) {
-                send::time_exceeded(packet.skb());
-            }
-            return packet.drop();
-        }
-        let Some(route) = way.route else {
-            self.count(Counter::NoRoute);
-            return packet.drop();
-        };
-        if route.is_too_small_for(packet.skb()) {
-            self.count(Counter::TooBig);
-            if ipv4(segment.key.service.ip).is_some_and(|ip| packet.route_to_self(ip)) {
-                send::fragmentation_needed(packet.skb(), route.mtu());
-            }
-            return packet.drop();
-        }
+    fn forward(&self, packet: Packet<'_>, segment: &Segment, way: Way) -> Verdict {
         let (packet, verdict) = packet.steal();
-        self.transmit(packet, segment, (way.ip, way.port), route);
+        self.send_on(packet, segment, way);
         verdict
     }
 
@@ -337,11 +380,49 @@ impl Switch {
         let Ok(segment) = parse_ipv4(packet.linear(), packet.len()) else {
             return;
         };
-        match Route::lookup(self.namespace, server.ip) {
-            Ok(route) => {
-                self.transmit(packet, &segment, (server.ip, server.endpoint.port), route);
+        let way = Softirq::disabled(|softirq| server.way(self.namespace, softirq));
+        self.send_on(packet, &segment, way);
+    }
+
+    /// Forwards a segment, if a router would (`ip_forward()`), and tells its sender what that would tell. Any context.
+    #[inline]
+    fn send_on(&self, packet: SkBuff, segment: &Segment, way: Way) {
+        if let Some(why) = refuses(&packet, segment) {
+            return self.refuse(packet, segment, why);
+        }
+        let target = (way.ip, way.port);
+        let route = if send::routes_by_segment(self.namespace) {
+            Route::of_segment(self.namespace, &packet, target)
+        } else {
+            way.route
+        };
+        let route = match route {
+            Ok(route) => route,
+            Err(error) => {
+                return self.count(if error == EPERM {
+                    Counter::Policy
+                } else {
+                    Counter::NoRoute
+                });
             }
-            Err(_) => self.count(Counter::NoRoute),
+        };
+        let fit = route.fit(&packet);
+        if fit == Fit::Not {
+            self.count(Counter::TooBig);
+            if let Some(ip) = ipv4(segment.key.service.ip) {
+                send::fragmentation_needed(self.namespace, packet, ip, route.mtu());
+            }
+            return;
+        }
+        self.transmit(packet, segment, target, route, fit);
+    }
+
+    /// Drops a segment that is not to be forwarded, whatever its route.
+    #[cold]
+    fn refuse(&self, packet: SkBuff, segment: &Segment, why: Counter) {
+        self.count(why);
+        if let (Counter::TtlExceeded, Some(ip)) = (why, ipv4(segment.key.service.ip)) {
+            send::time_exceeded(self.namespace, packet, ip);
         }
     }
 
@@ -353,6 +434,7 @@ impl Switch {
         segment: &Segment,
         target: (Ipv4Addr, u16),
         route: Route,
+        fit: Fit,
     ) {
         let partial = packet.is_partial();
         let rewritten = packet.writable(segment.headers_len()).and_then(|headers| {
@@ -367,6 +449,9 @@ impl Switch {
         if segment.payload_len > 0 && begins_a_request(&packet, segment) {
             self.count(Counter::LaterRequests);
         }
-        route.forward(self.namespace, packet);
+        if fit == Fit::Fragments {
+            self.count(Counter::Fragmented);
+        }
+        route.forward(self.namespace, packet, fit);
     }
 }

@@ -192,6 +192,8 @@ impl Node {
 
 impl Instance for Node {
     const NAME: &'static CStr = c"thop_switch";
+    // What it forwards to a server in this namespace comes in again, and is for that server's module then.
+    const PRIORITY: i32 = i32::MIN;
     type Shared = Shared;
 
     fn slot() -> &'static Slot<Self> {
@@ -228,6 +230,10 @@ impl Instance for Node {
     #[inline]
     fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict {
         self.switch.pre_routing(packet, softirq)
+    }
+
+    fn elsewhere(&self, packet: Packet<'_>) -> Verdict {
+        self.switch.elsewhere(packet)
     }
 
     fn local_in(&self, packet: Packet<'_>) -> Verdict {

@@ -89,6 +89,7 @@ pub(crate) struct Parameters {
     pub(crate) buckets: u32,
     pub(crate) connections: u32,
     pub(crate) held: u32,
+    pub(crate) held_octets: u32,
     pub(crate) timeouts: Timeouts,
     pub(crate) protocol: u8,
     pub(crate) insecure: bool,

@@ -31,6 +31,11 @@ bool thop_syn_has_isn(const struct sk_buff *skb)
 	return TCP_SKB_CB(skb)->tcp_tw_isn;
 }
 
+bool thop_tcp_skb_has_vrf(struct sk_buff *skb)
+{
+	return tcp_v4_sdif(skb);
+}
+
 const u8 *thop_tcp_header(const struct sk_buff *skb, unsigned int *len)
 {
 	*len = tcp_hdrlen(skb);

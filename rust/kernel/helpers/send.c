@@ -9,6 +9,58 @@ struct dst_entry *thop_route_output(struct net *net, __be32 daddr)
 	return IS_ERR(rt) ? NULL : &rt->dst;
 }
 
+struct dst_entry *thop_route_segment(struct net *net, const struct sk_buff *skb, __be32 daddr,
+				     u16 dport)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+	const struct tcphdr *th = (const void *)iph + ip_hdrlen(skb);
+	struct flowi4 fl4 = {
+		.daddr = daddr,
+		.saddr = iph->saddr,
+		.flowi4_proto = IPPROTO_TCP,
+		.fl4_sport = th->source,
+		.fl4_dport = htons(dport),
+		.flowi4_mark = skb->mark,
+		.flowi4_dscp = ip4h_dscp(iph),
+		.flowi4_uid = sock_net_uid(net, NULL),
+		/* The client's address is not this machine's. */
+		.flowi4_flags = FLOWI_FLAG_ANYSRC,
+	};
+	struct rtable *rt = ip_route_output_flow(net, &fl4, NULL);
+
+	return IS_ERR(rt) ? ERR_CAST(rt) : &rt->dst;
+}
+
+bool thop_routes_by_segment(const struct net *net)
+{
+#ifdef CONFIG_XFRM
+	/* As xfrm_route_forward(). */
+	if (READ_ONCE(net->xfrm.policy_count[XFRM_POLICY_OUT]) ||
+	    READ_ONCE(net->xfrm.policy_default[XFRM_POLICY_OUT]) != XFRM_USERPOLICY_ACCEPT)
+		return true;
+#endif
+	return fib4_has_custom_rules(net);
+}
+
+bool thop_xfrm_asks_input(struct net *net, struct sk_buff *skb)
+{
+#ifdef CONFIG_XFRM
+	return !__xfrm_check_nopolicy(net, skb, XFRM_POLICY_IN);
+#else
+	return false;
+#endif
+}
+
+bool thop_xfrm_allows_input(struct sk_buff *skb)
+{
+	const struct in_device *in_dev = __in_dev_get_rcu(skb->dev);
+
+	/* ip_route_input_slow() would tell xfrm4_policy_check(). */
+	if (in_dev && IN_DEV_ORCONF(in_dev, NOPOLICY))
+		return true;
+	return xfrm4_policy_check(NULL, XFRM_POLICY_IN, skb);
+}
+
 struct dst_entry *thop_route_between(struct net *net, u8 protocol, bool any_source,
 				     __be32 *saddr, __be32 daddr)
 {
@@ -128,5 +180,10 @@ bool thop_is_local(struct net *net, const struct sk_buff *skb)
 
 int thop_defrag(struct net *net, struct sk_buff *skb)
 {
-	return ip_defrag(net, skb, IP_DEFRAG_LOCAL_DELIVER);
+	int err = ip_defrag(net, skb, IP_DEFRAG_LOCAL_DELIVER);
+
+	/* As nf_ct_ipv4_gather_frags(): what came in fragments may leave in such, with DF as they had it. */
+	if (!err)
+		skb->ignore_df = 1;
+	return err;
 }

@@ -24,11 +24,39 @@ void thop_skb_fix_complete(struct sk_buff *skb, __be32 from, __be32 to)
 				      (__force __wsum)to);
 }
 
+/* As nf_flow_exceeds_mtu(); and what came in fragments goes in fragments, as from __ip_finish_output(). */
 bool thop_skb_exceeds_mtu(const struct sk_buff *skb, unsigned int mtu)
 {
-	if (!(ip_hdr(skb)->frag_off & htons(IP_DF)) || skb->ignore_df)
-		return false;
-	return skb_is_gso(skb) ? !skb_gso_validate_network_len(skb, mtu) : skb->len > mtu;
+	if (skb_is_gso(skb))
+		return !skb_gso_validate_network_len(skb, mtu);
+	return skb->len > mtu || IPCB(skb)->frag_max_size;
+}
+
+/* Of one that is too long: what ip_exceeds_mtu() in net/ipv4/ip_forward.c leaves to ip_fragment(). */
+bool thop_skb_may_be_fragmented(const struct sk_buff *skb, unsigned int mtu)
+{
+	if (!(ip_hdr(skb)->frag_off & htons(IP_DF)))
+		return true;
+	return skb->ignore_df && IPCB(skb)->frag_max_size <= mtu;
+}
+
+/* As skb_warn_if_lro(), which wants a device to name, and warns. */
+bool thop_skb_is_lro(const struct sk_buff *skb)
+{
+	const struct skb_shared_info *shinfo = skb_shinfo(skb);
+
+	return skb_is_nonlinear(skb) && shinfo->gso_size && !shinfo->gso_type;
+}
+
+bool thop_skb_is_for_us(const struct sk_buff *skb)
+{
+	return skb->pkt_type == PACKET_HOST &&
+	       !(skb->dev->priv_flags & (IFF_L3MDEV_MASTER | IFF_L3MDEV_SLAVE));
+}
+
+bool thop_skb_is_host(const struct sk_buff *skb)
+{
+	return skb->pkt_type == PACKET_HOST;
 }
 
 void thop_skb_detach(struct sk_buff *skb)
@@ -48,6 +76,11 @@ struct net_device *thop_skb_dev(const struct sk_buff *skb)
 void thop_skb_set_dev(struct sk_buff *skb, struct net_device *dev)
 {
 	skb->dev = dev;
+}
+
+void thop_skb_find_dev(struct net *net, struct sk_buff *skb)
+{
+	skb->dev = dev_get_by_index_rcu(net, skb->skb_iif);
 }
 
 void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int room)

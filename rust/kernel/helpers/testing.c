@@ -22,6 +22,12 @@ void thop_test_skb_set_partial(struct sk_buff *skb, unsigned int start)
 	skb->csum_offset = offsetof(struct tcphdr, check);
 }
 
+void thop_test_skb_set_gso(struct sk_buff *skb, unsigned int size, bool typed)
+{
+	skb_shinfo(skb)->gso_size = size;
+	skb_shinfo(skb)->gso_type = typed ? SKB_GSO_TCPV4 : 0;
+}
+
 void thop_test_skb_set_complete(struct sk_buff *skb)
 {
 	skb->csum = skb_checksum(skb, 0, skb->len, 0);

@@ -68,9 +68,24 @@ impl Packet<'_> {
         verdict
     }
 
+    /// Whether an IPsec policy of this namespace, or the way that the packet came, may keep it out.
+    #[inline]
+    pub fn is_asked_about(&mut self) -> bool {
+        // SAFETY: The packet and the namespace are valid.
+        unsafe { bindings::thop_xfrm_asks_input(self.namespace.as_ptr(), self.skb.as_ptr()) }
+    }
+
+    /// Whether the namespace's IPsec policies for input let it in, as `tcp_v4_rcv()` asks. One that is kept out is counted in
+    /// `/proc/net/xfrm_stat`.
+    pub fn is_allowed_in(&mut self) -> bool {
+        // SAFETY: Within the hook's RCU section, with a device; the network header is in place.
+        unsafe { bindings::thop_xfrm_allows_input(self.skb.as_ptr()) }
+    }
+
     /// Collects the fragments of the packet that this is a piece of.
     ///
-    /// Gives the whole packet back when this was the last piece, else the verdict on the piece.
+    /// Gives the whole packet back when this was the last piece, else the verdict on the piece. A packet whose first fragment has not come
+    /// to this machine (see [`Instance::elsewhere()`]) is the stack's.
     pub fn defragment(self) -> Result<Self, Verdict> {
         let Self {
             skb,
@@ -85,12 +100,20 @@ impl Packet<'_> {
         match NonNull::new(skb) {
             Some(skb) => {
                 // SAFETY: On success the packet is still ours, and whole.
-                let skb = unsafe { SkBuff::from_raw(skb) };
-                Ok(Self {
+                let (skb, is_for_us) = unsafe {
+                    let is_for_us = bindings::thop_skb_is_host(skb.as_ptr());
+                    (SkBuff::from_raw(skb), is_for_us)
+                };
+                let whole = Self {
                     skb,
                     namespace,
                     _call,
-                })
+                };
+                if is_for_us {
+                    Ok(whole)
+                } else {
+                    Err(whole.accept())
+                }
             }
             None => Err(Verdict(bindings::NF_STOLEN)),
         }
@@ -169,8 +192,7 @@ pub(super) unsafe fn register<T: Instance>(
         priority,
         ..Default::default()
     };
-    // Before every other hook: fragments are collected at -400, connections tracked at -200.
-    let first = i32::MIN;
+    let first = T::PRIORITY;
     // SAFETY: By the function's requirements the array is ours.
     unsafe {
         *hooks = [
@@ -298,9 +320,14 @@ unsafe extern "C" fn pre_routing_callback<T: Instance>(
         if bindings::thop_skb_is_prefetched(skb) {
             return bindings::NF_ACCEPT;
         }
+        let for_us = bindings::thop_skb_is_for_us(skb);
         call(context, skb, state, |state: &T, packet| {
-            // INVARIANT: Netfilter calls this for a packet that has just come in.
-            state.pre_routing(packet, Softirq(PhantomData))
+            if for_us {
+                // INVARIANT: Netfilter calls this for a packet that has just come in.
+                state.pre_routing(packet, Softirq(PhantomData))
+            } else {
+                state.elsewhere(packet)
+            }
         })
     }
 }

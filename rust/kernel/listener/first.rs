@@ -214,6 +214,11 @@ unsafe extern "C" fn conn_request<D: Dispatcher>(
         let Some(theirs) = (*theirs).conn_request else {
             return 0;
         };
+        // What follows would not be forwarded: see `Instance::elsewhere()`. The stack lets it come here with `tcp_l3mdev_accept`.
+        if bindings::thop_tcp_skb_has_vrf(skb) {
+            core.dispatcher.vrf();
+            return 0;
+        }
         if !bindings::thop_syn_without_accecn(sk, skb) {
             // It is as if it had been lost.
             return 0;
