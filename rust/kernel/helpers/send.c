@@ -168,7 +168,9 @@ bool thop_route_local(struct sk_buff *skb, __be32 daddr)
 {
 	const struct iphdr *iph = ip_hdr(skb);
 
-	/* What comes from this very machine has a route already, and may hold it. */
+	/* What this machine has sent to itself has one, and its source would be a martian's now. */
+	if (skb_valid_dst(skb))
+		return true;
 	skb_dst_drop(skb);
 	return !ip_route_input_noref(skb, daddr, iph->saddr, ip4h_dscp(iph), skb->dev);
 }
