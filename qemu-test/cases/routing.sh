@@ -41,7 +41,7 @@ goes() {
 rule() { ip -n switch rule "$@"; }
 
 goes main "without rules"
-for what in "from $CLIENT" "to $SERVER1 ipproto tcp" "sport 30000-30099" "ipproto tcp dport 80" "fwmark 7" "dsfield 0x28" "iif lo"; do
+for what in "from $CLIENT" "to $SERVER1 ipproto tcp" "sport 30000-30099" "ipproto tcp dport 80" "fwmark 7" "dsfield 0x10" "iif lo"; do
 	step "rule: $what"
 	# shellcheck disable=SC2086
 	rule add pref 50 $what lookup 100
@@ -53,7 +53,7 @@ for what in "from $CLIENT" "to $SERVER1 ipproto tcp" "sport 30000-30099" "ipprot
 				chain c {
 					type filter hook ingress device "eth0" priority -400;
 					tcp dport 80 meta mark set 7
-					tcp dport 80 ip dscp set 10
+					tcp dport 80 ip dscp set 4
 				}
 			}
 		NFT
