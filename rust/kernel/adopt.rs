@@ -75,6 +75,7 @@ use crate::{
         Instance,
         Namespace,
         Packet,
+        Passing,
         Softirq,
         Verdict, //
     },
@@ -248,9 +249,7 @@ pub struct Handed<'a> {
     pub parties: &'a Parties,
     /// The connection's state.
     pub state: &'a TcpState,
-    /// The datagram, beginning with its IP header.
-    pub datagram: SkBuff,
-    /// How many octets of it come before the request.
+    /// How many octets of the datagram that it came in come before the request.
     pub request_at: usize,
 }
 
@@ -266,12 +265,33 @@ pub enum Sent {
 /// Sends a handoff's octets up the stack, to become a socket in the accept queue of the listener.
 ///
 /// An error means that there will be none. Softirq, RCU read-side section, no lock.
-pub fn adopt<T: Adopter>(namespace: Namespace, handed: Handed<'_>) -> Result<Sent, DropReason> {
+pub fn adopt<'a, T: Adopter>(
+    packet: Packet<'a>,
+    handed: Handed<'_>,
+) -> (Result<Sent, DropReason>, Verdict<'a>) {
+    let namespace = packet.namespace();
+    let (datagram, verdict) = packet.steal();
+    // SAFETY: It was a packet of this call's, which has come in.
+    (
+        unsafe { send_up::<T>(namespace, datagram, handed) },
+        verdict,
+    )
+}
+
+/// As [`adopt()`].
+///
+/// # Safety
+///
+/// Softirq, RCU read-side section. `datagram` has come in: it begins with its IP header, linear, and has a device.
+unsafe fn send_up<T: Adopter>(
+    namespace: Namespace<'_>,
+    datagram: SkBuff,
+    handed: Handed<'_>,
+) -> Result<Sent, DropReason> {
     let Handed {
         name,
         parties,
         state,
-        datagram,
         request_at,
     } = handed;
     let net = namespace.as_ptr();
@@ -350,9 +370,9 @@ pub fn adopt<T: Adopter>(namespace: Namespace, handed: Handed<'_>) -> Result<Sen
 /// Sees a packet for this machine behind all other hooks of LOCAL_IN, and gives a segment of [`adopt()`]'s a listener.
 ///
 /// Softirq, or process context when a program in user space has had the segment; RCU read-side section.
-pub fn arrive<T: Adopter>(instance: &T, mut packet: Packet<'_>) -> Verdict {
+pub fn arrive<'a, T: Adopter>(instance: &T, mut packet: Passing<'a>) -> Verdict<'a> {
     // SAFETY: The packet is valid; the function only reads.
-    let Some(name) = Name::of(unsafe { bindings::thop_skb_name(packet.skb().as_ptr()) }) else {
+    let Some(name) = Name::of(unsafe { bindings::thop_skb_name(packet.as_ptr()) }) else {
         return packet.accept();
     };
     let len = packet.skb().len();
@@ -370,7 +390,7 @@ pub fn arrive<T: Adopter>(instance: &T, mut packet: Packet<'_>) -> Verdict {
             instance.refused(&connection, name, DropReason::Unsupported);
             return None;
         }
-        let listener = match find_listener(&mut packet, &connection, &server) {
+        let listener = match find_listener(&packet, &connection, &server) {
             Ok(listener) => listener,
             Err(why) => {
                 instance.refused(&connection, name, why);
@@ -379,7 +399,7 @@ pub fn arrive<T: Adopter>(instance: &T, mut packet: Packet<'_>) -> Verdict {
         };
         // SAFETY: The packet is the hook's, and has a request of ours. The listener is valid within the present RCU read-side
         // section, and nothing is between this hook and TCP that may keep the packet for longer.
-        unsafe { bindings::thop_skb_set_listener(packet.skb().as_ptr(), listener) };
+        unsafe { bindings::thop_skb_set_listener(packet.as_ptr(), listener) };
         // SAFETY: Softirqs are disabled, so it stays the same.
         let cpu = unsafe { bindings::thop_this_cpu() };
         instance.passes(&connection, name, cpu).then_some(())
@@ -400,7 +420,7 @@ pub fn this_cpu(_: Softirq<'_>) -> u32 {
 ///
 /// Softirqs disabled, RCU.
 fn find_listener(
-    packet: &mut Packet<'_>,
+    packet: &Passing<'_>,
     connection: &FlowKey,
     server: &Endpoint,
 ) -> Result<*mut bindings::sock, DropReason> {
@@ -413,7 +433,7 @@ fn find_listener(
         return Err(DropReason::Unsupported);
     };
     let net = packet.namespace().as_ptr();
-    let skb = packet.skb().as_ptr();
+    let skb = packet.as_ptr();
     let (cport, sport) = (connection.client.port, connection.service.port);
     // SAFETY: Softirqs are disabled and RCU is held; the packet is valid and has its device. Listeners, their groups and the groups'
     // members are freed by RCU. The lookup of a connection returns a counted reference, which is given back.

@@ -108,6 +108,7 @@ void *thop_skb_replace_head(struct sk_buff *skb, unsigned int drop, unsigned int
 #define THOP_SEAL_LEN 48
 /* With room in front for headers of lower layers, IP, and a seal. */
 struct sk_buff *thop_skb_alloc(unsigned int linear, unsigned int paged);
+bool thop_skb_is_private(const struct sk_buff *skb, size_t end);
 unsigned int thop_skb_headroom(const struct sk_buff *skb);
 void *thop_skb_push(struct sk_buff *skb, unsigned int len);
 struct sk_buff *thop_skb_copy_head(struct sk_buff *skb);

@@ -38,7 +38,9 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
-        Relaxed, //
+        Full,
+        Relaxed,
+        Release, //
     },
     types::Opaque, //
 };
@@ -60,26 +62,34 @@ pub use files::{
 };
 pub use hooks::{
     Packet,
+    Passing,
     Softirq,
     Verdict, //
 };
 pub use worker::Worker;
 
-/// A network namespace.
+/// A network namespace that is alive for `'a`: the time of a call.
+///
+/// An [`Instance`] is given its own when it is made, and may keep that, as it goes before its namespace does. Nothing that outlives
+/// it may have it.
 ///
 /// # Invariants
 ///
-/// The namespace is alive: objects of this type exist only inside an [`Instance`] of it, or for the
-/// time of a call.
+/// The namespace is alive during `'a`, or, if that is `'static`, as long as its instance.
 #[derive(Clone, Copy)]
-pub struct Namespace(NonNull<bindings::net>);
+pub struct Namespace<'a>(NonNull<bindings::net>, PhantomData<&'a ()>);
 
 // SAFETY: A namespace is shared by all CPUs; its functions do their own locking.
-unsafe impl Send for Namespace {}
+unsafe impl Send for Namespace<'_> {}
 // SAFETY: As above.
-unsafe impl Sync for Namespace {}
+unsafe impl Sync for Namespace<'_> {}
 
-impl Namespace {
+impl Namespace<'_> {
+    /// The caller sees to the type invariant.
+    fn new(net: NonNull<bindings::net>) -> Self {
+        Self(net, PhantomData)
+    }
+
     pub(crate) fn as_ptr(self) -> *mut bindings::net {
         self.0.as_ptr()
     }
@@ -100,8 +110,11 @@ pub trait Instance: Sized + Send + Sync + 'static {
     /// Where the module's registration keeps itself: a static of the module.
     fn slot() -> &'static Slot<Self>;
 
-    /// Makes the state for a namespace. Process context.
-    fn new(namespace: Namespace, shared: &Self::Shared) -> Result<impl PinInit<Self, Error>>;
+    /// Makes the state for a namespace, which the instance may keep, but nothing that outlives it. Process context.
+    fn new(
+        namespace: Namespace<'static>,
+        shared: &Self::Shared,
+    ) -> Result<impl PinInit<Self, Error>>;
 
     /// The proc files.
     fn files() -> &'static [File<Self>];
@@ -116,18 +129,18 @@ pub trait Instance: Sized + Send + Sync + 'static {
     /// Sees every IPv4 packet that comes in, fragments not reassembled, but for those that [`Self::elsewhere()`] sees.
     ///
     /// Softirq, within an RCU read-side section. The packet's octets begin with a linear IP header.
-    fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict;
+    fn pre_routing<'a>(&self, packet: Packet<'a>, softirq: Softirq<'a>) -> Verdict<'a>;
 
     /// Sees the packets that have not come to this machine alone, but in a link's broadcast or multicast; and those of VRFs, where the
     /// same addresses mean something else. Context as for [`Self::pre_routing()`].
-    fn elsewhere(&self, packet: Packet<'_>) -> Verdict {
+    fn elsewhere<'a>(&self, packet: Packet<'a>) -> Verdict<'a> {
         packet.accept()
     }
 
     /// Sees every IPv4 packet for this machine, fragments reassembled.
     ///
     /// Context as for [`Instance::pre_routing()`].
-    fn local_in(&self, packet: Packet<'_>) -> Verdict;
+    fn local_in<'a>(&self, packet: Packet<'a>) -> Verdict<'a>;
 
     /// Whether the instance has sockets: then it sees what this machine sends, and what arrives.
     const HAS_SOCKETS: bool = false;
@@ -135,14 +148,14 @@ pub trait Instance: Sized + Send + Sync + 'static {
     /// Sees every IPv4 packet for this machine that every other hook has let pass, if [`Instance::HAS_SOCKETS`].
     ///
     /// Softirq, or process context when a program in user space has had the packet; RCU read-side section.
-    fn arrives(&self, packet: Packet<'_>) -> Verdict {
+    fn arrives<'a>(&self, packet: Passing<'a>) -> Verdict<'a> {
         packet.accept()
     }
 
     /// Sees every IPv4 packet that this machine sends, if [`Instance::HAS_SOCKETS`].
     ///
     /// Softirq or process context, within an RCU read-side section.
-    fn local_out(&self, packet: Packet<'_>) -> Verdict {
+    fn local_out<'a>(&self, packet: Passing<'a>) -> Verdict<'a> {
         packet.accept()
     }
 
@@ -165,8 +178,8 @@ pub struct Slot<T: Instance> {
     _instances: PhantomData<T>,
 }
 
-// SAFETY: `id` is written by C before the first instance is made and only read after; the pointer is
-// atomic.
+// SAFETY: `id` is written by C before the first instance is made and only read after, by the one registration that has set the pointer;
+// that is atomic.
 unsafe impl<T: Instance> Sync for Slot<T> {}
 
 impl<T: Instance> Slot<T> {
@@ -230,12 +243,27 @@ unsafe impl<T: Instance> Send for Registration<T> {}
 unsafe impl<T: Instance> Sync for Registration<T> {}
 
 impl<T: Instance> Registration<T> {
-    /// Makes an instance in every network namespace. Process context.
+    /// Makes an instance in every network namespace. [`EBUSY`] while there is another registration of this type. Process context.
     pub fn new(shared: T::Shared) -> Result<Self> {
         let slot = T::slot();
         let shared = KBox::pin(shared, memory::may_sleep())?;
+        let ours = ptr::from_ref(&*shared).cast_mut();
+        // Who has set it has the slot, id and all, to himself.
         slot.shared
-            .store(ptr::from_ref(&*shared).cast_mut(), Relaxed);
+            .cmpxchg(ptr::null_mut(), ours, Full)
+            .map_err(|_| EBUSY)?;
+        let registered = Self::register(slot);
+        if registered.is_err() {
+            slot.shared.store(ptr::null_mut(), Release);
+        }
+        Ok(Self {
+            operations: registered?,
+            _shared: shared,
+        })
+    }
+
+    /// The slot is ours.
+    fn register(slot: &Slot<T>) -> Result<Pin<KBox<Opaque<bindings::pernet_operations>>>> {
         let operations = bindings::pernet_operations {
             init: Some(Self::init_callback),
             pre_exit: Some(Self::pre_exit_callback),
@@ -247,10 +275,7 @@ impl<T: Instance> Registration<T> {
         let operations = KBox::pin(Opaque::new(operations), memory::may_sleep())?;
         // SAFETY: The operations are pinned and live until `drop()` unregisters them.
         to_result(unsafe { bindings::register_pernet_subsys(operations.get()) })?;
-        Ok(Self {
-            operations,
-            _shared: shared,
-        })
+        Ok(operations)
     }
 
     /// Where the namespace keeps the pointer to its holder.
@@ -269,7 +294,8 @@ impl<T: Instance> Registration<T> {
         // SAFETY: `new()` has set it before it registered the operations, and `drop()` frees it
         // after it has unregistered them.
         let shared = unsafe { &*shared };
-        let state = T::new(Namespace(net), shared)?;
+        // INVARIANT: The namespace is alive from here until the state has been dropped by `exit_callback()`.
+        let state = T::new(Namespace::new(net), shared)?;
         let holder = KBox::try_pin_init(
             try_pin_init!(Holder {
                 state <- state,
@@ -378,6 +404,7 @@ impl<T: Instance> Drop for Registration<T> {
         // goes.
         // SAFETY: Process context, no locks.
         unsafe { bindings::rcu_barrier() };
-        T::slot().shared.store(ptr::null_mut(), Relaxed);
+        // Whoever takes the slot next comes after all that.
+        T::slot().shared.store(ptr::null_mut(), Release);
     }
 }

@@ -519,7 +519,7 @@ unsafe impl Sync for Socket {}
 
 impl Socket {
     /// A TCP socket over IPv4. Process context.
-    fn new(namespace: Namespace) -> Result<Self> {
+    fn new(namespace: Namespace<'_>) -> Result<Self> {
         let mut socket = ptr::null_mut();
         // SAFETY: The namespace is alive; process context.
         to_result(unsafe { bindings::thop_socket_create(namespace.as_ptr(), &mut socket) })?;
@@ -555,7 +555,7 @@ impl<D: Dispatcher> Listener<D> {
     /// Listens on `address`, which need not be configured on this machine yet. `window` is how many
     /// octets a client may send at first. With `first`, requests are taken from first segments. Process context.
     pub fn new(
-        namespace: Namespace,
+        namespace: Namespace<'_>,
         address: (Ipv4Addr, u16),
         window: u32,
         first: bool,
@@ -661,9 +661,12 @@ impl<D: Dispatcher> Drop for Listener<D> {
             }
         }
         // SAFETY: The last use of the socket. Children that have come meanwhile have no `Child`; the
-        // stack resets them. No callback can be running when the grace period is over.
+        // stack resets them. No callback can be running when the grace period is over. The `struct sock` may live on, for
+        // request sockets that refer to it.
         unsafe {
-            bindings::thop_sk_set_user_data(bindings::thop_socket_sk(core.socket), ptr::null_mut());
+            let sk = bindings::thop_socket_sk(core.socket);
+            bindings::thop_sk_set_user_data(sk, ptr::null_mut());
+            core.operations.uninstall(sk);
             bindings::sock_release(core.socket);
         }
         compat::synchronize_rcu();

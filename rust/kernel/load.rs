@@ -19,10 +19,9 @@ use thop_core::{
 
 use crate::{
     bindings,
-    instance::Namespace,
+    instance::Packet,
     messages::ipv4,
     send::be32,
-    skb::SkBuff,
     time::now_ms, //
 };
 
@@ -39,26 +38,26 @@ pub struct AcceptQueue {
 /// when no handoff can succeed there. Of a group of listeners (`SO_REUSEPORT`), which one a handoff
 /// meets depends on its client, and so this is the sum over the group.
 ///
-/// Softirq. `packet` is a received one: its device may matter to the choice of the listener.
+/// The device that `packet` has come by may matter to the choice of the listener.
 pub fn accept_queue(
-    namespace: Namespace,
-    packet: &SkBuff,
+    packet: &Packet<'_>,
     switch: Ipv4Addr,
     server: &Endpoint,
 ) -> Option<AcceptQueue> {
     let address = ipv4(server.ip)?;
+    let net = packet.namespace().as_ptr();
     // What is found stays while this is held.
     let _rcu = rcu::read_lock();
-    // SAFETY: Softirq, by the function's contract, and RCU; the packet is valid and has its IP header
-    // and device. A listener, its group and the group's members are freed by RCU.
+    // SAFETY: By the packet's invariant: softirq, RCU, and a packet that is valid and has its IP header and
+    // device. A listener, its group and the group's members are freed by RCU.
     unsafe {
         // Without SYN cookies every handoff is refused, and so is it by a listener of Multipath TCP:
         // see `adopt()`.
-        if !bindings::thop_syncookies_on(namespace.as_ptr()) {
+        if !bindings::thop_syncookies_on(net) {
             return None;
         }
         let listener = bindings::thop_find_listener(
-            namespace.as_ptr(),
+            net,
             packet.as_ptr(),
             be32(switch),
             0,

@@ -49,7 +49,10 @@ use crate::{
         Path,
         RouteCache, //
     },
-    skb::SkBuff, //
+    skb::{
+        SkBuff,
+        SkbMut, //
+    },
 };
 
 mod outbox;
@@ -111,7 +114,7 @@ impl Bundled {
     /// The messages in the packet that it came in. After one that is not well formed there are no more.
     pub fn messages<'a>(
         &self,
-        packet: &'a mut SkBuff,
+        packet: SkbMut<'a>,
     ) -> impl Iterator<Item = Result<Received, Malformed>> + 'a {
         let &Self { from, to, at } = self;
         let len = packet.len() as usize;
@@ -164,7 +167,7 @@ impl Malformed {
 
 /// The way of an instance's messages, in and out.
 pub struct Channel {
-    namespace: Namespace,
+    namespace: Namespace<'static>,
     protocol: u8,
     side: Side,
     /// Who may speak.
@@ -174,7 +177,7 @@ pub struct Channel {
 impl Channel {
     /// The messages of `protocol` for one side, with a gate without keys. Process context.
     pub fn new(
-        namespace: Namespace,
+        namespace: Namespace<'static>,
         protocol: u8,
         side: Side,
         shared: &gate::Shared,
@@ -194,12 +197,12 @@ impl Channel {
     }
 
     /// Reads the message in a received packet, which begins with its IP header. Softirq.
-    pub fn receive(&self, packet: &mut SkBuff) -> Result<Incoming, Refused> {
+    pub fn receive(&self, mut packet: SkbMut<'_>) -> Result<Incoming, Refused> {
         const SHORT: Refused = Refused::Malformed(Malformed::Decode(DecodeError::Short));
         let malformed = |error| Refused::Malformed(Malformed::Decode(error));
         let checksum = || Refused::Malformed(Malformed::Checksum);
 
-        let head = packet.pull(20).ok_or(SHORT)?;
+        let head = packet.reborrow().pull(20).ok_or(SHORT)?;
         let header_len = usize::from(head.first().map_or(0, |b| b & 0xf)) * 4;
         let address = |at: usize| {
             head.get(at..at + 4)
@@ -212,6 +215,7 @@ impl Channel {
             .ok_or(SHORT)?;
         let first = total.min(SEAL_LEN + MAX_FIXED);
         let octets = packet
+            .reborrow()
             .pull(header_len + first)
             .and_then(|octets| octets.get(header_len..header_len + first))
             .ok_or(SHORT)?;
@@ -247,7 +251,7 @@ impl Channel {
                 let decoded = (!is_epoch).then(|| decode(inner));
                 let way = (from, to);
                 self.gate
-                    .admit(&seal, &mac, way, packet, header_len + SEAL_LEN)
+                    .admit(&seal, &mac, way, &packet, header_len + SEAL_LEN)
                     .map_err(|why| {
                         if why == Denied::Epoch && !is_epoch {
                             self.tell_epoch(&seal, to, from);
@@ -331,7 +335,7 @@ impl Channel {
         self.send_by(path?, packet)
     }
 
-    fn send_by(&self, path: Path, mut packet: SkBuff) -> Result {
+    fn send_by(&self, path: Path<'_>, mut packet: SkBuff) -> Result {
         self.gate.seal(&mut packet, path.from(), path.to())?;
         path.send(packet)
     }

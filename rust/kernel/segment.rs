@@ -26,7 +26,7 @@ use crate::{
 /// Gives the packet with its segment, both headers linear, or the verdict on a packet that is none
 /// (it is accepted) or a piece of one (it is kept until it is whole).
 #[inline]
-pub fn read(mut packet: Packet<'_>) -> Result<(Packet<'_>, Segment), Verdict> {
+pub fn read(mut packet: Packet<'_>) -> Result<(Packet<'_>, Segment), Verdict<'_>> {
     let mut collected = false;
     loop {
         let len = packet.skb().len();
@@ -73,16 +73,16 @@ pub enum Kept {
 }
 
 /// What this machine's stack has of a connection.
-pub fn kept(packet: &mut Packet<'_>, key: &FlowKey) -> Kept {
+pub fn kept(packet: &Packet<'_>, key: &FlowKey) -> Kept {
     let (Some(client), Some(service)) = (ipv4(key.client.ip), ipv4(key.service.ip)) else {
         return Kept::Nothing;
     };
-    // SAFETY: Within the hook's RCU section, with a device; the lookup gives a counted reference or null.
+    // SAFETY: By the packet's invariant: an RCU section, and a device. The lookup gives a counted reference or null.
     // Sockets of every kind begin with what they have in common, the state included.
     unsafe {
         let sk = bindings::thop_find_established(
             packet.namespace().as_ptr(),
-            packet.skb().as_ptr(),
+            packet.as_ptr(),
             be32(client),
             key.client.port,
             be32(service),
@@ -102,6 +102,6 @@ pub fn kept(packet: &mut Packet<'_>, key: &FlowKey) -> Kept {
 }
 
 /// Whether this machine's stack has a socket of a connection, of whatever kind, but those that listen.
-pub fn has_socket(packet: &mut Packet<'_>, key: &FlowKey) -> bool {
+pub fn has_socket(packet: &Packet<'_>, key: &FlowKey) -> bool {
     kept(packet, key) != Kept::Nothing
 }

@@ -69,7 +69,7 @@ pub struct Route(NonNull<bindings::dst_entry>);
 
 impl Route {
     /// The route to `to`.
-    pub fn lookup(namespace: Namespace, to: Ipv4Addr) -> Result<Self> {
+    pub fn lookup(namespace: Namespace<'_>, to: Ipv4Addr) -> Result<Self> {
         // SAFETY: By its invariant `namespace` is alive.
         let dst = unsafe { bindings::thop_route_output(namespace.as_ptr(), be32(to)) };
         // INVARIANT: The lookup returns a counted reference.
@@ -82,7 +82,7 @@ impl Route {
     /// To rules it is what this machine sends itself (`iif lo`). Its headers are linear, and its network header is the IP header.
     #[cold]
     pub fn of_segment(
-        namespace: Namespace,
+        namespace: Namespace<'_>,
         packet: &SkBuff,
         (to, port): (Ipv4Addr, u16),
     ) -> Result<Self> {
@@ -125,7 +125,7 @@ impl Route {
     /// the route's address nor a hook of netfilter's is asked again for each packet. A route that wants more than
     /// a neighbour has all it wants, POST_ROUTING included, and so has a packet that goes in fragments.
     #[inline]
-    pub fn forward(self, namespace: Namespace, packet: SkBuff, fit: Fit) {
+    pub fn forward(self, namespace: Namespace<'_>, packet: SkBuff, fit: Fit) {
         let dst = core::mem::ManuallyDrop::new(self).0.as_ptr();
         let skb = packet.into_raw();
         // The neighbour may go as soon as this ends.
@@ -186,7 +186,7 @@ impl RouteCache {
 
     /// The route.
     #[inline]
-    pub fn route(&self, namespace: Namespace, _: Softirq<'_>) -> Result<Route> {
+    pub fn route(&self, namespace: Namespace<'_>, _: Softirq<'_>) -> Result<Route> {
         // SAFETY: By the type invariant; softirqs are disabled, as the function wants: by the argument's.
         let dst = unsafe { bindings::dst_cache_get(self.cache.get()) };
         match NonNull::new(dst) {
@@ -198,7 +198,12 @@ impl RouteCache {
     }
 
     /// The way of a datagram of `protocol`, which is the same each time, from the address that the route chooses.
-    pub fn path(&self, namespace: Namespace, protocol: u8, _: Softirq<'_>) -> Result<Path> {
+    pub fn path<'a>(
+        &self,
+        namespace: Namespace<'a>,
+        protocol: u8,
+        _: Softirq<'_>,
+    ) -> Result<Path<'a>> {
         let mut source = 0;
         // SAFETY: By the type invariant; softirqs are disabled, as the function wants: by the argument's.
         let dst = unsafe { bindings::thop_dst_cache_get(self.cache.get(), &mut source) };
@@ -224,7 +229,7 @@ impl RouteCache {
     ///
     /// Softirqs are disabled.
     #[cold]
-    unsafe fn look_up(&self, namespace: Namespace) -> Result<Route> {
+    unsafe fn look_up(&self, namespace: Namespace<'_>) -> Result<Route> {
         let route = Route::lookup(namespace, self.to)?;
         // SAFETY: By the function's requirements; the cache takes a reference of its own.
         unsafe { bindings::dst_cache_set_ip4(self.cache.get(), route.0.as_ptr(), 0) };
@@ -240,18 +245,18 @@ impl Drop for RouteCache {
 }
 
 /// The way of a datagram: its route, and the addresses it has.
-pub struct Path {
-    namespace: Namespace,
+pub struct Path<'a> {
+    namespace: Namespace<'a>,
     route: Route,
     protocol: u8,
     from: Ipv4Addr,
     to: Ipv4Addr,
 }
 
-impl Path {
+impl<'a> Path<'a> {
     /// The way for IP datagrams of `protocol`. `from` may be unspecified: the route chooses.
     pub fn lookup(
-        namespace: Namespace,
+        namespace: Namespace<'a>,
         protocol: u8,
         from: Ipv4Addr,
         to: Ipv4Addr,
@@ -261,7 +266,7 @@ impl Path {
 
     /// `any_source`: even if `from` is no address of this machine's.
     fn find(
-        namespace: Namespace,
+        namespace: Namespace<'a>,
         protocol: u8,
         any_source: bool,
         from: Ipv4Addr,
@@ -319,7 +324,7 @@ impl Path {
 
 /// Sends `payload` as an IP datagram of `protocol`. `from` may be unspecified: the route chooses.
 pub fn datagram(
-    namespace: Namespace,
+    namespace: Namespace<'_>,
     payload: SkBuff,
     protocol: u8,
     from: Ipv4Addr,
@@ -330,7 +335,7 @@ pub fn datagram(
 
 /// Sends a TCP segment without payload, its checksum complete. It may come from an address of another machine: a
 /// service's is the switch's.
-pub fn bare_segment(namespace: Namespace, segment: &Ipv4Tcp) -> Result {
+pub fn bare_segment(namespace: Namespace<'_>, segment: &Ipv4Tcp) -> Result {
     let (Some(from), Some(to)) = (ipv4(segment.source.ip), ipv4(segment.destination.ip)) else {
         return Err(EINVAL);
     };
@@ -344,7 +349,7 @@ pub fn bare_segment(namespace: Namespace, segment: &Ipv4Tcp) -> Result {
 /// Whether a segment's route may depend on more than where it goes to: the namespace has routing rules of its own, or IPsec
 /// policies for output. Then [`Route::of_segment()`] knows it, and no kept route does.
 #[inline]
-pub fn routes_by_segment(namespace: Namespace) -> bool {
+pub fn routes_by_segment(namespace: Namespace<'_>) -> bool {
     // SAFETY: By its invariant `namespace` is alive.
     unsafe { bindings::thop_routes_by_segment(namespace.as_ptr()) }
 }
@@ -353,7 +358,7 @@ pub fn routes_by_segment(namespace: Namespace) -> bool {
 /// this machine that it was for.
 ///
 /// Its network header is the IP header. If the device that it came by has gone, nobody is told.
-pub fn fragmentation_needed(namespace: Namespace, packet: SkBuff, to: Ipv4Addr, mtu: u32) {
+pub fn fragmentation_needed(namespace: Namespace<'_>, packet: SkBuff, to: Ipv4Addr, mtu: u32) {
     return_error(namespace, packet, to, |skb| {
         // SAFETY: `return_error()` passes a valid packet with a route.
         unsafe { bindings::thop_icmp_frag_needed(skb, mtu) }
@@ -362,7 +367,7 @@ pub fn fragmentation_needed(namespace: Namespace, packet: SkBuff, to: Ipv4Addr, 
 
 /// Tells the sender of a received packet that it travelled too far (RFC 792, time exceeded). Otherwise like
 /// [`fragmentation_needed()`].
-pub fn time_exceeded(namespace: Namespace, packet: SkBuff, to: Ipv4Addr) {
+pub fn time_exceeded(namespace: Namespace<'_>, packet: SkBuff, to: Ipv4Addr) {
     return_error(namespace, packet, to, |skb| {
         // SAFETY: As above.
         unsafe { bindings::thop_icmp_ttl_exceeded(skb) }
@@ -371,7 +376,7 @@ pub fn time_exceeded(namespace: Namespace, packet: SkBuff, to: Ipv4Addr) {
 
 /// Drops a packet, and has `send` send an ICMP error about it, if it can be given the route that it came by, as that wants.
 fn return_error(
-    namespace: Namespace,
+    namespace: Namespace<'_>,
     packet: SkBuff,
     to: Ipv4Addr,
     send: impl FnOnce(*mut bindings::sk_buff),

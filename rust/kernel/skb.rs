@@ -7,7 +7,9 @@
 //! A packet's octets are counted from `skb->data`. In this crate's hooks that is the IP header.
 
 use core::{
+    marker::PhantomData,
     mem::ManuallyDrop,
+    ops::Deref,
     ptr::NonNull,
     slice, //
 };
@@ -22,6 +24,71 @@ use crate::bindings;
 
 /// How much a packet has besides its head before pages are used, octets: about what comes in one segment.
 const MAX_LINEAR: usize = 1_500;
+
+/// The linear octets of a packet.
+///
+/// # Safety
+///
+/// `skb` is valid, and nobody moves or changes the octets during `'a`.
+#[inline]
+unsafe fn linear_of<'a>(skb: *const bindings::sk_buff) -> &'a [u8] {
+    // SAFETY: By the function's requirements; `data` has as many octets as `skb_headlen()` computes, which is what is done here.
+    unsafe {
+        let linear = (*skb).len.wrapping_sub((*skb).data_len);
+        slice::from_raw_parts((*skb).data, linear as usize)
+    }
+}
+
+/// A view of a packet that another object owns, by which it can be changed, but not exchanged for another or kept.
+///
+/// # Invariants
+///
+/// The packet is owned by an object that is borrowed during `'a`.
+pub struct SkbMut<'a> {
+    skb: ManuallyDrop<SkBuff>,
+    _owner: PhantomData<&'a mut SkBuff>,
+}
+
+impl<'a> SkbMut<'a> {
+    /// A view of the same for a shorter time.
+    #[inline]
+    pub fn reborrow(&mut self) -> SkbMut<'_> {
+        self.skb.view()
+    }
+
+    /// As [`SkBuff::pull()`].
+    #[inline]
+    pub fn pull(self, len: usize) -> Option<&'a [u8]> {
+        if self.linear().len() < len {
+            // SAFETY: By the type invariant the packet is valid and ours.
+            if !unsafe { bindings::thop_skb_may_pull(self.as_ptr(), u32::try_from(len).ok()?) } {
+                return None;
+            }
+        }
+        // SAFETY: By the type invariant the packet is borrowed during `'a`, and the view is used up.
+        Some(unsafe { linear_of(self.as_ptr()) })
+    }
+
+    /// As [`SkBuff::writable()`].
+    #[inline]
+    pub fn writable(self, len: usize) -> Option<&'a mut [u8]> {
+        let wanted = u32::try_from(len).ok()?;
+        // SAFETY: By the type invariant the packet is valid and ours.
+        to_result(unsafe { bindings::skb_ensure_writable(self.as_ptr(), wanted) }).ok()?;
+        // SAFETY: `skb_ensure_writable()` has made `len` octets linear and unshared; the packet is borrowed during `'a`, and the view
+        // is used up.
+        Some(unsafe { slice::from_raw_parts_mut((*self.as_ptr()).data, len) })
+    }
+}
+
+impl Deref for SkbMut<'_> {
+    type Target = SkBuff;
+
+    #[inline]
+    fn deref(&self) -> &SkBuff {
+        &self.skb
+    }
+}
 
 /// An owned packet.
 ///
@@ -118,12 +185,18 @@ impl SkBuff {
     /// The linear octets.
     #[inline]
     pub fn linear(&self) -> &[u8] {
-        // SAFETY: By the type invariant the packet is valid; `data` has as many octets as `skb_headlen()` computes, which is what
-        // is done here, and they cannot move while it is borrowed, as moving them takes `&mut self`.
-        unsafe {
-            let skb = self.as_ptr();
-            let linear = (*skb).len.wrapping_sub((*skb).data_len);
-            slice::from_raw_parts((*skb).data, linear as usize)
+        // SAFETY: By the type invariant the packet is valid. The octets cannot move while it is borrowed, as moving them
+        // takes `&mut self`.
+        unsafe { linear_of(self.as_ptr()) }
+    }
+
+    /// A view by which the packet can be changed.
+    #[inline]
+    pub fn view(&mut self) -> SkbMut<'_> {
+        // INVARIANT: This object, which is borrowed as long as the view exists, owns the packet.
+        SkbMut {
+            skb: ManuallyDrop::new(Self(self.0)),
+            _owner: PhantomData,
         }
     }
 
@@ -131,45 +204,41 @@ impl SkBuff {
     /// octets. `None` when the packet is shorter or there is no memory.
     #[inline]
     pub fn pull(&mut self, len: usize) -> Option<&[u8]> {
-        if self.linear().len() < len {
-            // SAFETY: By the type invariant the packet is valid and ours.
-            if !unsafe { bindings::thop_skb_may_pull(self.as_ptr(), len as u32) } {
-                return None;
-            }
-        }
-        Some(self.linear())
+        self.view().pull(len)
     }
 
     /// Makes the first `len` octets linear and private, so that they may be changed.
     #[inline]
     pub fn writable(&mut self, len: usize) -> Option<&mut [u8]> {
-        // SAFETY: By the type invariant the packet is valid and ours.
-        to_result(unsafe { bindings::skb_ensure_writable(self.as_ptr(), len as u32) }).ok()?;
-        // SAFETY: `skb_ensure_writable()` has made `len` octets linear and unshared.
-        Some(unsafe { slice::from_raw_parts_mut((*self.as_ptr()).data, len) })
+        self.view().writable(len)
     }
 
-    /// Overwrites octets at `offset`, in a packet that this module has made.
+    /// Overwrites octets at `offset`, where they are this packet's alone, as in one that was just made: [`EBUSY`] if another may see
+    /// them, [`EFAULT`] if there are not so many.
     pub fn write(&mut self, offset: usize, octets: &[u8]) -> Result {
-        // SAFETY: By the type invariant the packet is valid; the function checks the range.
+        let (Ok(at), Ok(len)) = (i32::try_from(offset), i32::try_from(octets.len())) else {
+            return Err(EFAULT);
+        };
+        // SAFETY: By the type invariant the packet is valid, and what is written to is not shared; the function checks the range.
         to_result(unsafe {
-            bindings::skb_store_bits(
-                self.as_ptr(),
-                offset as i32,
-                octets.as_ptr().cast(),
-                octets.len() as i32,
-            )
+            if !bindings::thop_skb_is_private(self.as_ptr(), offset.saturating_add(octets.len())) {
+                return Err(EBUSY);
+            }
+            bindings::skb_store_bits(self.as_ptr(), at, octets.as_ptr().cast(), len)
         })
     }
 
-    /// Puts octets in front of a packet that this module has made.
+    /// Puts octets in front: [`ENOSPC`] without room, [`EBUSY`] if another may see what is there.
     pub fn push(&mut self, octets: &[u8]) -> Result {
         // SAFETY: By the type invariant the packet is valid.
         if (unsafe { bindings::thop_skb_headroom(self.as_ptr()) } as usize) < octets.len() {
             return Err(ENOSPC);
         }
-        // SAFETY: There is room, as we have just seen, and the linear octets are this packet's own:
-        // `new()` and `copy_head()` give each its own.
+        // SAFETY: By the type invariant the packet is valid.
+        if !unsafe { bindings::thop_skb_is_private(self.as_ptr(), 0) } {
+            return Err(EBUSY);
+        }
+        // SAFETY: There is room, and the linear octets are this packet's own, as we have just seen.
         unsafe {
             let at = bindings::thop_skb_push(self.as_ptr(), octets.len() as u32).cast::<u8>();
             at.copy_from_nonoverlapping(octets.as_ptr(), octets.len());
@@ -238,21 +307,6 @@ impl SkBuff {
     pub(crate) fn fix_complete(&mut self, from: u32, to: u32) {
         // SAFETY: By the type invariant the packet is valid and ours.
         unsafe { bindings::thop_skb_fix_complete(self.as_ptr(), from, to) }
-    }
-
-    /// Whether a received TCP segment acknowledges a SYN cookie of this machine's, and begins `before` octets before what its
-    /// client has to send first. It begins with its IP header, and both headers are linear.
-    pub fn acks_cookie(&self, before: u32) -> bool {
-        // SAFETY: By the type invariant the packet is valid; the function only reads headers.
-        unsafe { bindings::thop_skb_acks_cookie(self.as_ptr(), before) != 0 }
-    }
-
-    /// By how many octets a received TCP segment is behind the first that its client has to send, if it acknowledges
-    /// a SYN cookie that this machine could have made now; else it is any number. What a cookie says of the segment
-    /// size is added to it, and makes it up to 3 too small. The packet is as for [`Self::acks_cookie()`].
-    pub fn behind_cookie(&self) -> i32 {
-        // SAFETY: By the type invariant the packet is valid; the function only reads headers.
-        unsafe { bindings::thop_skb_behind_cookie(self.as_ptr()) }
     }
 
     /// Cuts every tie to the way the packet came: socket, route, connection tracking, time stamp.

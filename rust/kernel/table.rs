@@ -359,6 +359,24 @@ impl<T: Element> Table<T> {
         Some(f(node))
     }
 
+    /// The same with something that `f` takes over, and that is given back if there is no such element.
+    #[inline]
+    pub fn with_given<G, R>(
+        &self,
+        key: &T::Key,
+        given: G,
+        f: impl FnOnce(&mut T, G) -> R,
+    ) -> Result<R, G> {
+        let Some(buckets) = self.prepared() else {
+            return Err(given);
+        };
+        let mut chain = buckets.lock(self.bucket_of(key));
+        match chain.find(|value| value.key() == *key) {
+            Some(node) => Ok(f(node, given)),
+            None => Err(given),
+        }
+    }
+
     /// Runs `f` on the first element that `matches`, among those whose keys have this hash.
     #[inline]
     pub fn find<R>(

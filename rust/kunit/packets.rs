@@ -345,6 +345,34 @@ mod tests {
         Ok(())
     }
 
+    /// What another packet shares is not written to: neither linear octets nor pages, nor what is in front.
+    #[test]
+    fn are_not_written_to_where_they_are_shared() -> Result {
+        let octets = [7u8; 3_000];
+        let mut skb = packet(&octets, (1_000, 2_000))?;
+        // All is this packet's alone.
+        skb.write(0, &[7; 10])?;
+        skb.write(2_000, &[7; 10])?;
+        // A copy has linear octets of its own, and shares the pages.
+        let mut copy = skb.copy_head()?;
+        copy.write(0, &[1; 10])?;
+        copy.push(&[1; 10])?;
+        assert!(copy.write(1_900, &[1; 10]) == Err(EBUSY));
+        assert!(skb.write(1_900, &[1; 10]) == Err(EBUSY));
+        assert!(*contents(&skb)? == octets);
+        drop(copy);
+        skb.write(1_900, &[7; 10])?;
+        // Another packet with the same octets shares all of them.
+        let other = testing::share(&skb)?;
+        assert!(skb.write(0, &[1; 10]) == Err(EBUSY));
+        assert!(skb.push(&[1; 10]) == Err(EBUSY));
+        assert!(*contents(&other)? == octets);
+        drop(other);
+        skb.push(&[7; 10])?;
+        assert_eq!(skb.len() as usize, octets.len() + 10);
+        Ok(())
+    }
+
     #[test]
     fn are_rewritten_with_plain_checksums() -> Result {
         assert!(are_rewritten(5, Form::None)?);

@@ -26,18 +26,18 @@ use crate::{
 
 impl Server {
     /// A message of the load monitor. Softirq.
-    pub(crate) fn on_monitor(
+    pub(crate) fn on_monitor<'a>(
         &self,
-        mut packet: Packet<'_>,
+        packet: Packet<'a>,
         message: &Monitor,
         from: Ipv4Addr,
         to: Ipv4Addr,
-    ) -> Verdict {
+    ) -> Verdict<'a> {
         match message {
             // The answer comes from where the switch expects it.
             Monitor::Ping(ping) if ipv4(ping.server.ip) == Some(to) => {
                 self.count(Counter::Pings);
-                let load = Monitor::Load(self.load(&mut packet, ping, from));
+                let load = Monitor::Load(self.load(&packet, ping, from));
                 let sent = self.channel.send_monitor(&load, to, from);
                 if sent.is_err() {
                     self.count(Counter::SendErrors);
@@ -53,8 +53,8 @@ impl Server {
     }
 
     /// How this server is, for the switch that asks.
-    fn load(&self, packet: &mut Packet<'_>, ping: &Ping, switch: Ipv4Addr) -> Load {
-        let queue = load::accept_queue(self.namespace, packet.skb(), switch, &ping.server);
+    fn load(&self, packet: &Packet<'_>, ping: &Ping, switch: Ipv4Addr) -> Load {
+        let queue = load::accept_queue(packet, switch, &ping.server);
         Load {
             ping: *ping,
             boot: self.boot,

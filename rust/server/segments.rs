@@ -14,6 +14,7 @@ use thop_core::{
 use thop_kernel::{
     instance::{
         Packet,
+        Passing,
         Verdict, //
     },
     messages::ipv4,
@@ -37,7 +38,7 @@ use crate::{
 impl Server {
     /// Passes a client's segment to its socket: the address of the service is put back, and the
     /// packet is routed to this machine although the address is not configured here.
-    pub(crate) fn on_segment(&self, mut packet: Packet<'_>, segment: &Segment) -> Verdict {
+    pub(crate) fn on_segment<'a>(&self, mut packet: Packet<'a>, segment: &Segment) -> Verdict<'a> {
         let found = self.handoffs.with(&segment.key, |handed| {
             handed.seen_ms = now_ms();
             handed.closed |=
@@ -59,7 +60,7 @@ impl Server {
                 },
                 ..*segment
             };
-            match segment::kept(&mut packet, &segment.key) {
+            match segment::kept(&packet, &segment.key) {
                 // It answers a SYN with what it has acknowledged (RFC 5961, section 4).
                 Kept::Socket => {}
                 Kept::TimeWait if !opens => {}
@@ -109,13 +110,13 @@ impl Server {
     /// The stack would know nothing of it either, and can say so only if somebody listens on the service's port: it has no route
     /// of its own from an address that is not this machine's. So a client that a reset has not reached, or that has not believed it (RFC 5961, section 3), would never
     /// hear of the end. And of a SYN a listener might make a connection that nobody has dispatched.
-    fn on_stray(
+    fn on_stray<'a>(
         &self,
-        packet: Packet<'_>,
+        packet: Packet<'a>,
         segment: &Segment,
         end: Option<End>,
         opens: bool,
-    ) -> Verdict {
+    ) -> Verdict<'a> {
         let Some(End::Told { notice, switch }) = end else {
             // It may be another's by now, or its application has not let go of the socket: the switch hears of that soon.
             self.count(Counter::SegmentsLost);
@@ -133,7 +134,7 @@ impl Server {
     }
 
     /// Stops what a server says on a connection that may be another's by now.
-    pub(crate) fn on_output(&self, mut packet: Packet<'_>) -> Verdict {
+    pub(crate) fn on_output<'a>(&self, mut packet: Passing<'a>) -> Verdict<'a> {
         let len = packet.skb().len();
         let Ok(segment) = parse_ipv4(packet.skb().linear(), len) else {
             return packet.accept();

@@ -64,6 +64,7 @@ use thop_kernel::{
         Instance,
         Namespace,
         Packet,
+        Passing,
         Slot,
         Softirq,
         Verdict,
@@ -152,7 +153,7 @@ impl Shared {
 /// The server's state.
 #[pin_data]
 pub(crate) struct Server {
-    pub(crate) namespace: Namespace,
+    pub(crate) namespace: Namespace<'static>,
     pub(crate) parameters: Arc<Parameters>,
     pub(crate) channel: Channel,
     /// Names this life of the server in its messages. Not 0.
@@ -307,7 +308,7 @@ impl Instance for Server {
         &crate::INSTANCES
     }
 
-    fn new(namespace: Namespace, shared: &Shared) -> Result<impl PinInit<Self, Error>> {
+    fn new(namespace: Namespace<'static>, shared: &Shared) -> Result<impl PinInit<Self, Error>> {
         let parameters = shared.parameters.clone();
         let handoffs = Table::unprepared(
             shared.handoffs.clone(),
@@ -359,7 +360,7 @@ impl Instance for Server {
         (!self.handoffs.is_empty()).then_some(next.max(1))
     }
 
-    fn elsewhere(&self, mut packet: Packet<'_>) -> Verdict {
+    fn elsewhere<'a>(&self, mut packet: Packet<'a>) -> Verdict<'a> {
         let known = segment::peek(&mut packet)
             .and_then(|segment| self.handoffs.with(&segment.key, |_| ()))
             .is_some();
@@ -369,7 +370,7 @@ impl Instance for Server {
         packet.accept()
     }
 
-    fn pre_routing(&self, packet: Packet<'_>, _: Softirq<'_>) -> Verdict {
+    fn pre_routing<'a>(&self, packet: Packet<'a>, _: Softirq<'a>) -> Verdict<'a> {
         if self.handoffs.is_empty() {
             return packet.accept();
         }
@@ -381,19 +382,19 @@ impl Instance for Server {
 
     const HAS_SOCKETS: bool = true;
 
-    fn arrives(&self, packet: Packet<'_>) -> Verdict {
+    fn arrives<'a>(&self, packet: Passing<'a>) -> Verdict<'a> {
         adopt::arrive(self, packet)
     }
 
-    fn local_out(&self, packet: Packet<'_>) -> Verdict {
+    fn local_out<'a>(&self, packet: Passing<'a>) -> Verdict<'a> {
         if self.handoffs.is_empty() {
             return packet.accept();
         }
         self.on_output(packet)
     }
 
-    fn local_in(&self, mut packet: Packet<'_>) -> Verdict {
-        if !self.channel.is_message(packet.skb()) {
+    fn local_in<'a>(&self, mut packet: Packet<'a>) -> Verdict<'a> {
+        if !self.channel.is_message(&packet.skb()) {
             return packet.accept();
         }
         let received = match self.channel.receive(packet.skb()) {

@@ -49,14 +49,14 @@ use crate::{
 
 impl Server {
     /// `lease_ms`: how long the connection may be kept unconfirmed from now on, if it may at all.
-    pub(crate) fn on_create(
+    pub(crate) fn on_create<'a>(
         &self,
-        packet: Packet<'_>,
+        packet: Packet<'a>,
         received: &Received,
         state: &TcpState,
         haste: Haste,
         lease_ms: Option<u16>,
-    ) -> Verdict {
+    ) -> Verdict<'a> {
         /// What is known of the client's port.
         enum Known {
             Nothing,
@@ -160,15 +160,12 @@ impl Server {
                 _ => self.refuse(packet, received, DropReason::NoMemory),
             };
         }
-        let namespace = packet.namespace();
-        let (datagram, verdict) = packet.steal();
-        let sent = adopt::adopt::<Self>(
-            namespace,
+        let (sent, verdict) = adopt::adopt::<Self>(
+            packet,
             adopt::Handed {
                 name,
                 parties: &message.parties,
                 state,
-                datagram,
                 request_at: received.payload_at,
             },
         );
@@ -256,7 +253,12 @@ impl Server {
         self.drops.add(1, Relaxed);
     }
 
-    fn refuse(&self, packet: Packet<'_>, received: &Received, reason: DropReason) -> Verdict {
+    fn refuse<'a>(
+        &self,
+        packet: Packet<'a>,
+        received: &Received,
+        reason: DropReason,
+    ) -> Verdict<'a> {
         self.count_refused(reason);
         self.reply(received, Body::NotifyDrop(reason));
         packet.consume()

@@ -75,16 +75,19 @@ enum Step {
     Forward(Way),
     /// The client has just shown that the server has the connection.
     Took(Completed),
-    /// It was held, or could not be.
-    Done(Verdict),
-    /// It was held, and shows that the client has heard nothing of a silent server.
-    Silence(Verdict, u64),
     PassUp,
     /// The stack has the connection.
     Stack,
     /// The server has lost the connection.
     Lost,
     Drop(Counter),
+}
+
+/// That a segment was held, or could not be.
+struct Held<'a> {
+    verdict: Verdict<'a>,
+    /// The handoff, if the segment shows that the client has heard nothing of a silent server.
+    silence: Option<u64>,
 }
 
 /// Where a segment stands in a connection that is not known, of a service whose SYNs are answered with cookies.
@@ -143,7 +146,7 @@ fn refuses(packet: &SkBuff, segment: &Segment) -> Option<Counter> {
 
 impl Server {
     #[inline]
-    fn way(&self, namespace: Namespace, softirq: Softirq<'_>) -> Way {
+    fn way(&self, namespace: Namespace<'_>, softirq: Softirq<'_>) -> Way {
         Way {
             ip: self.ip,
             port: self.endpoint.port,
@@ -155,7 +158,7 @@ impl Server {
 impl Switch {
     /// Softirq, RCU read-side section.
     #[inline]
-    pub(crate) fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict {
+    pub(crate) fn pre_routing<'a>(&self, packet: Packet<'a>, softirq: Softirq<'a>) -> Verdict<'a> {
         // A namespace that never had a service, a container's for instance, has no segments of ours to look for.
         if !self.table.is_prepared() || self.table.is_empty() && !self.parameters.first_segment {
             return packet.accept();
@@ -169,7 +172,7 @@ impl Switch {
     /// See [`Instance::elsewhere()`](thop_kernel::instance::Instance::elsewhere). The stack has these, and no connection is the
     /// same that it would be if they had come to this machine.
     #[cold]
-    pub(crate) fn elsewhere(&self, mut packet: Packet<'_>) -> Verdict {
+    pub(crate) fn elsewhere<'a>(&self, mut packet: Packet<'a>) -> Verdict<'a> {
         let known = segment::peek(&mut packet)
             .and_then(|segment| self.table.with(&segment.key, |_| ()))
             .is_some();
@@ -192,18 +195,21 @@ impl Switch {
         ours && !packet.is_allowed_in()
     }
 
-    fn on_segment(&self, packet: Packet<'_>, segment: &Segment, softirq: Softirq<'_>) -> Verdict {
+    fn on_segment<'a>(
+        &self,
+        mut packet: Packet<'a>,
+        segment: &Segment,
+        softirq: Softirq<'_>,
+    ) -> Verdict<'a> {
         let now = now_ms() as u32;
-        let mut packet = packet;
         if packet.is_asked_about() && self.is_kept_out(&mut packet, segment) {
             self.count(Counter::Policy);
             return packet.drop();
         }
-        let mut packet = Some(packet);
-        let step = self.table.with(&segment.key, |connection| {
+        let known = |connection: &mut Connection, packet| {
             if connection.is_lost() {
                 self.lose(connection);
-                return Step::Lost;
+                return Ok((packet, Step::Lost));
             }
             let before = connection.flow.phase();
             let rule =
@@ -213,62 +219,60 @@ impl Switch {
             if before == Phase::Active && connection.flow.phase() == Phase::Closed {
                 self.count(Counter::Closed);
             }
-            match rule {
+            let step = match rule {
                 Rule::Forward => Step::Forward(connection.server.way(self.namespace, softirq)),
                 Rule::Took => Step::Took(connection.proven()),
                 Rule::PassUp => Step::PassUp,
                 Rule::Stack => Step::Stack,
                 Rule::Drop => Step::Drop(Counter::SynInHandoff),
-                Rule::Hold => match packet.take() {
-                    Some(packet) => self.hold(connection, packet, segment),
-                    None => Step::Drop(Counter::HoldFull),
-                },
-            }
-        });
-        match step {
-            Some(Step::Done(verdict)) => verdict,
-            Some(Step::Silence(verdict, id)) => {
-                self.client_heard_nothing(&segment.key, id);
+                Rule::Hold => return Err(self.hold(connection, packet, segment)),
+            };
+            Ok((packet, step))
+        };
+        match self.table.with_given(&segment.key, packet, known) {
+            Ok(Ok((packet, step))) => self.after(packet, segment, softirq, step),
+            Ok(Err(Held { verdict, silence })) => {
+                if let Some(id) = silence {
+                    self.client_heard_nothing(&segment.key, id);
+                }
                 verdict
             }
-            step => match packet {
-                Some(packet) => self.after(packet, segment, softirq, step),
-                // Only `hold()` takes the packet, and it returns one of the steps above.
-                None => Verdict::stolen(),
-            },
+            Err(packet) => self.unknown(packet, segment),
         }
     }
 
-    fn after(
+    /// A segment of a connection that is not known.
+    fn unknown<'a>(&self, mut packet: Packet<'a>, segment: &Segment) -> Verdict<'a> {
+        match self.place(&mut packet, segment) {
+            Place::First => offer_first::<Service>(packet, segment).unwrap_or_else(Packet::accept),
+            Place::Early => {
+                self.count(Counter::Early);
+                let (packet, verdict) = packet.steal();
+                packet.consume();
+                verdict
+            }
+            Place::Other => packet.accept(),
+        }
+    }
+
+    fn after<'a>(
         &self,
-        mut packet: Packet<'_>,
+        packet: Packet<'a>,
         segment: &Segment,
         softirq: Softirq<'_>,
-        step: Option<Step>,
-    ) -> Verdict {
+        step: Step,
+    ) -> Verdict<'a> {
         match step {
-            None => match self.place(&mut packet, segment) {
-                Place::First => {
-                    offer_first::<Service>(packet, segment).unwrap_or_else(Packet::accept)
-                }
-                Place::Early => {
-                    self.count(Counter::Early);
-                    let (packet, verdict) = packet.steal();
-                    packet.consume();
-                    verdict
-                }
-                Place::Other => packet.accept(),
-            },
-            Some(Step::Stack) => packet.accept(),
-            Some(Step::Forward(way)) => self.forward(packet, segment, way),
-            Some(Step::Took(completed)) => {
+            Step::Stack => packet.accept(),
+            Step::Forward(way) => self.forward(packet, segment, way),
+            Step::Took(completed) => {
                 self.count(Counter::Proven);
                 let way = completed.server.way(self.namespace, softirq);
                 // What was held came before this segment.
                 self.complete(completed);
                 self.forward(packet, segment, way)
             }
-            Some(Step::PassUp) => {
+            Step::PassUp => {
                 self.count(Counter::Reused);
                 let removed = self
                     .table
@@ -282,16 +286,15 @@ impl Switch {
                 }
                 packet.accept()
             }
-            Some(Step::Lost) => {
+            Step::Lost => {
                 self.monitor_in(1);
                 // The stack knows nothing of it, and resets it.
                 packet.accept()
             }
-            Some(Step::Drop(why)) => {
+            Step::Drop(why) => {
                 self.count(why);
                 packet.drop()
             }
-            Some(Step::Done(verdict) | Step::Silence(verdict, _)) => verdict,
         }
     }
 
@@ -311,18 +314,18 @@ impl Switch {
         }
         let some = segment.payload_len > 1;
         // Nearly always these are the first octets.
-        if some && begins_a_request(packet.skb(), segment) {
+        if some && begins_a_request(&packet.skb(), segment) {
             return Place::First;
         }
         let bare = segment.flags == Flags::ACK && segment.payload_len == 0;
-        let early = match packet.skb().behind_cookie() {
+        let early = match packet.behind_cookie(segment) {
             // Up to 3 for the segment size, and one octet more for a probe.
             -3..=0 if some => return Place::First,
             -3..=0 => bare,
             -4 => segment.payload_len <= 1,
             1..=MOST_BEHIND => true,
             // A cookie of the time before this.
-            _ => bare && (packet.skb().acks_cookie(0) || packet.skb().acks_cookie(1)),
+            _ => bare && (packet.acks_cookie(segment, 0) || packet.acks_cookie(segment, 1)),
         };
         // A cookie says by how much the numbers of both sides differ. If there is a socket it knows them.
         if early && !segment::has_socket(packet, &segment.key) {
@@ -338,10 +341,19 @@ impl Switch {
     }
 
     /// Keeps a segment until the server has answered. Under the bucket's lock.
-    fn hold(&self, connection: &mut Connection, packet: Packet<'_>, segment: &Segment) -> Step {
+    fn hold<'a>(
+        &self,
+        connection: &mut Connection,
+        packet: Packet<'a>,
+        segment: &Segment,
+    ) -> Held<'a> {
         let (mut packet, verdict) = packet.steal();
+        let id = connection.id;
         let Some(pending) = connection.pending.as_mut() else {
-            return Step::Done(verdict);
+            return Held {
+                verdict,
+                silence: None,
+            };
         };
         let silence = matches!(pending.stage, Stage::Client(1..))
             && segment.flags.contains(Flags::ACK)
@@ -362,14 +374,13 @@ impl Switch {
                 Err(_) => Counter::NoMemory,
             });
         }
-        if silence {
-            Step::Silence(verdict, connection.id)
-        } else {
-            Step::Done(verdict)
+        Held {
+            verdict,
+            silence: silence.then_some(id),
         }
     }
 
-    fn forward(&self, packet: Packet<'_>, segment: &Segment, way: Way) -> Verdict {
+    fn forward<'a>(&self, packet: Packet<'a>, segment: &Segment, way: Way) -> Verdict<'a> {
         let (packet, verdict) = packet.steal();
         self.send_on(packet, segment, way);
         verdict

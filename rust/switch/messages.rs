@@ -44,8 +44,8 @@ use crate::{
 
 impl Switch {
     /// A THOP message for this side, or a packet of something else.
-    pub(crate) fn local_in(&self, mut packet: Packet<'_>) -> Verdict {
-        if !self.channel.is_message(packet.skb()) {
+    pub(crate) fn local_in<'a>(&self, mut packet: Packet<'a>) -> Verdict<'a> {
+        if !self.channel.is_message(&packet.skb()) {
             return packet.accept();
         }
         let mut answers = Outbox::new(&self.channel);

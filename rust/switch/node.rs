@@ -93,7 +93,7 @@ pub(crate) enum Rejected {
 /// The switch of one network namespace.
 #[pin_data]
 pub(crate) struct Node {
-    namespace: Namespace,
+    namespace: Namespace<'static>,
     pub(crate) switch: Arc<Switch>,
     /// Also serialises changes of the configuration.
     #[pin]
@@ -200,7 +200,7 @@ impl Instance for Node {
         &crate::INSTANCES
     }
 
-    fn new(namespace: Namespace, shared: &Shared) -> Result<impl PinInit<Self, Error>> {
+    fn new(namespace: Namespace<'static>, shared: &Shared) -> Result<impl PinInit<Self, Error>> {
         let switch = Switch::new(
             namespace,
             shared.parameters.clone(),
@@ -228,15 +228,15 @@ impl Instance for Node {
     }
 
     #[inline]
-    fn pre_routing(&self, packet: Packet<'_>, softirq: Softirq<'_>) -> Verdict {
+    fn pre_routing<'a>(&self, packet: Packet<'a>, softirq: Softirq<'a>) -> Verdict<'a> {
         self.switch.pre_routing(packet, softirq)
     }
 
-    fn elsewhere(&self, packet: Packet<'_>) -> Verdict {
+    fn elsewhere<'a>(&self, packet: Packet<'a>) -> Verdict<'a> {
         self.switch.elsewhere(packet)
     }
 
-    fn local_in(&self, packet: Packet<'_>) -> Verdict {
+    fn local_in<'a>(&self, packet: Packet<'a>) -> Verdict<'a> {
         self.switch.local_in(packet)
     }
 

@@ -104,7 +104,7 @@ pub(crate) struct Parameters {
 /// The switch's state.
 #[pin_data]
 pub(crate) struct Switch {
-    pub(crate) namespace: Namespace,
+    pub(crate) namespace: Namespace<'static>,
     pub(crate) parameters: Arc<Parameters>,
     pub(crate) channel: Channel,
     pub(crate) table: Table<Connection>,
@@ -140,7 +140,7 @@ pub(crate) struct Switch {
 impl Switch {
     /// The switch of a namespace, with nothing configured. Process context.
     pub(crate) fn new(
-        namespace: Namespace,
+        namespace: Namespace<'static>,
         parameters: Arc<Parameters>,
         cache: Arc<Cache<Connection>>,
         gate: &gate::Shared,

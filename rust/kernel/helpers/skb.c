@@ -119,6 +119,36 @@ unsigned int thop_skb_headroom(const struct sk_buff *skb)
 	return skb_headroom(skb);
 }
 
+static bool thop_frags_are_private(const struct sk_buff *skb)
+{
+	int i;
+
+	if (skb_has_shared_frag(skb) || !skb_frags_readable(skb))
+		return false;
+	for (i = 0; i < skb_shinfo(skb)->nr_frags; i++)
+		if (page_ref_count(skb_frag_page(&skb_shinfo(skb)->frags[i])) != 1)
+			return false;
+	return true;
+}
+
+/* Whether the octets up to @end, and those in front, are this packet's alone. */
+bool thop_skb_is_private(const struct sk_buff *skb, size_t end)
+{
+	const struct sk_buff *piece;
+
+	if (skb_shared(skb) || skb_cloned(skb))
+		return false;
+	if (end <= skb_headlen(skb))
+		return true;
+	if (!thop_frags_are_private(skb))
+		return false;
+	skb_walk_frags(skb, piece)
+		if (skb_shared(piece) || skb_cloned(piece) || skb_has_frag_list(piece) ||
+		    !thop_frags_are_private(piece))
+			return false;
+	return true;
+}
+
 void *thop_skb_push(struct sk_buff *skb, unsigned int len)
 {
 	return skb_push(skb, len);

@@ -4,56 +4,129 @@
 
 use core::marker::PhantomData;
 
-use super::*;
+use thop_core::packet::{
+    Segment,
+    IPV4_HEADER,
+    TCP_HEADER, //
+};
 
-/// A packet that a hook is asked about. It must be accepted, dropped or taken.
+use super::*;
+use crate::skb::SkbMut;
+
+/// Ties a packet and its verdict to the call of a hook: invariant in `'a`, which each call has for itself, and bound to its
+/// thread.
+type Call<'a> = PhantomData<(fn(&'a ()) -> &'a (), *mut ())>;
+
+/// A packet that came in and that a hook is asked about. It must be accepted, dropped or taken.
+///
+/// # Invariants
+///
+/// - The packet is the hook's. Its octets begin with its network header, a linear IP header, and it has a device.
+/// - As long as this exists softirqs are disabled, within an RCU read-side section.
+/// - `'a` is the time of the hook's call, and no other call's.
 pub struct Packet<'a> {
     skb: SkBuff,
-    namespace: Namespace,
-    _call: PhantomData<&'a ()>,
+    namespace: Namespace<'a>,
+    call: Call<'a>,
 }
 
-/// What becomes of a packet. Only [`Packet`]'s methods make one.
-pub struct Verdict(u32);
+/// A packet on its way, out or to its protocol, that a hook is asked about. It must be accepted or dropped.
+///
+/// It may have no device yet, and softirqs need not be disabled, so less can be done with it. Its RCU read-side section is there.
+pub struct Passing<'a>(Packet<'a>);
 
-impl Verdict {
-    /// For a packet that was stolen before.
+/// What becomes of a packet. Only the methods of [`Packet`] and [`Passing`] make one, each for the call that its packet is of:
+/// it cannot be kept for another packet.
+pub struct Verdict<'a>(u32, Call<'a>);
+
+impl<'a> Verdict<'a> {
     #[inline]
-    pub const fn stolen() -> Self {
-        Self(bindings::NF_STOLEN)
+    fn new(verdict: u32, call: Call<'a>) -> Self {
+        Self(verdict, call)
     }
 }
 
-impl Packet<'_> {
-    /// The packet.
+impl<'a> Passing<'a> {
+    /// As [`Packet::as_ptr()`].
     #[inline]
-    pub fn skb(&mut self) -> &mut SkBuff {
-        &mut self.skb
+    pub(crate) fn as_ptr(&self) -> *mut bindings::sk_buff {
+        self.0.as_ptr()
     }
 
     /// The namespace that the packet is in.
     #[inline]
-    pub fn namespace(&self) -> Namespace {
-        self.namespace
+    pub fn namespace(&self) -> Namespace<'a> {
+        self.0.namespace()
+    }
+
+    /// The packet.
+    #[inline]
+    pub fn skb(&mut self) -> SkbMut<'_> {
+        self.0.skb()
     }
 
     /// Lets the packet go on.
     #[inline]
-    pub fn accept(self) -> Verdict {
-        // Netfilter has it again.
-        let _ = self.skb.into_raw();
-        Verdict(bindings::NF_ACCEPT)
-    }
-
-    /// Takes the packet out of the kernel's hands.
-    #[inline]
-    pub fn steal(self) -> (SkBuff, Verdict) {
-        (self.skb, Verdict(bindings::NF_STOLEN))
+    pub fn accept(self) -> Verdict<'a> {
+        self.0.accept()
     }
 
     /// Drops the packet.
     #[inline]
-    pub fn drop(self) -> Verdict {
+    pub fn drop(self) -> Verdict<'a> {
+        self.0.drop()
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// The packet. It stays the hook's: what is given out is a view of it.
+    #[inline]
+    pub fn skb(&mut self) -> SkbMut<'_> {
+        self.skb.view()
+    }
+
+    /// The pointer, still owned by this object.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut bindings::sk_buff {
+        self.skb.as_ptr()
+    }
+
+    /// The linear octets.
+    #[inline]
+    pub(crate) fn linear(&self) -> &[u8] {
+        self.skb.linear()
+    }
+
+    /// The namespace that the packet is in.
+    #[inline]
+    pub fn namespace(&self) -> Namespace<'a> {
+        self.namespace
+    }
+
+    /// Shows that softirqs are disabled.
+    #[inline]
+    pub fn softirq(&self) -> Softirq<'a> {
+        // INVARIANT: By the type invariant, for `'a`; neither type leaves its thread.
+        Softirq(PhantomData)
+    }
+
+    /// Lets the packet go on.
+    #[inline]
+    pub fn accept(self) -> Verdict<'a> {
+        // Netfilter has it again.
+        let _ = self.skb.into_raw();
+        Verdict::new(bindings::NF_ACCEPT, self.call)
+    }
+
+    /// Takes the packet out of the kernel's hands.
+    #[inline]
+    pub fn steal(self) -> (SkBuff, Verdict<'a>) {
+        (self.skb, Verdict::new(bindings::NF_STOLEN, self.call))
+    }
+
+    /// Drops the packet.
+    #[inline]
+    pub fn drop(self) -> Verdict<'a> {
         // Freed here, so that the reason is this module, not netfilter.
         let (skb, verdict) = self.steal();
         drop(skb);
@@ -62,7 +135,7 @@ impl Packet<'_> {
 
     /// Frees a packet that has served its purpose, which is not a drop.
     #[inline]
-    pub fn consume(self) -> Verdict {
+    pub fn consume(self) -> Verdict<'a> {
         let (skb, verdict) = self.steal();
         skb.consume();
         verdict
@@ -86,16 +159,16 @@ impl Packet<'_> {
     ///
     /// Gives the whole packet back when this was the last piece, else the verdict on the piece. A packet whose first fragment has not come
     /// to this machine (see [`Instance::elsewhere()`]) is the stack's.
-    pub fn defragment(self) -> Result<Self, Verdict> {
+    pub fn defragment(self) -> Result<Self, Verdict<'a>> {
         let Self {
             skb,
             namespace,
-            _call,
+            call,
         } = self;
         let skb = skb.into_raw();
-        // SAFETY: Softirq, and the packet is ours; unless the result is 0 it is gone.
+        // SAFETY: By the type invariant: softirq, and the packet is ours; unless the result is 0 it is gone.
         if unsafe { bindings::thop_defrag(namespace.as_ptr(), skb) } != 0 {
-            return Err(Verdict(bindings::NF_STOLEN));
+            return Err(Verdict::new(bindings::NF_STOLEN, call));
         }
         match NonNull::new(skb) {
             Some(skb) => {
@@ -104,10 +177,11 @@ impl Packet<'_> {
                     let is_for_us = bindings::thop_skb_is_host(skb.as_ptr());
                     (SkBuff::from_raw(skb), is_for_us)
                 };
+                // INVARIANT: A whole packet begins as its first piece did.
                 let whole = Self {
                     skb,
                     namespace,
-                    _call,
+                    call,
                 };
                 if is_for_us {
                     Ok(whole)
@@ -115,13 +189,47 @@ impl Packet<'_> {
                     Err(whole.accept())
                 }
             }
-            None => Err(Verdict(bindings::NF_STOLEN)),
+            None => Err(Verdict::new(bindings::NF_STOLEN, call)),
         }
+    }
+
+    /// Whether the packet has the headers that `segment` says, linear. What C code finds by the headers themselves lies within the packet
+    /// then, whoever has made `segment`.
+    #[inline]
+    pub(crate) fn has_headers_of(&self, segment: &Segment) -> bool {
+        let (ip, tcp) = (segment.ip_header_len, segment.tcp_header_len);
+        let octets = self.skb.linear();
+        let at = |at: usize| octets.get(at).copied().unwrap_or(0);
+        octets.len() >= segment.headers_len()
+            && usize::from(ip) >= IPV4_HEADER
+            && usize::from(tcp) >= TCP_HEADER
+            // Both lengths are counted in words of four octets.
+            && at(0) & 0xf == ip >> 2
+            && at(usize::from(ip) + 12) >> 4 == tcp >> 2
+    }
+
+    /// Whether the segment acknowledges a SYN cookie of this machine's, and begins `before` octets before what its
+    /// client has to send first.
+    pub fn acks_cookie(&self, segment: &Segment, before: u32) -> bool {
+        self.has_headers_of(segment)
+            // SAFETY: By the type invariant the packet is valid, and both headers are linear, as was just seen; the function only reads them.
+            && unsafe { bindings::thop_skb_acks_cookie(self.as_ptr(), before) != 0 }
+    }
+
+    /// By how many octets the segment is behind the first that its client has to send, if it acknowledges
+    /// a SYN cookie that this machine could have made now; else it is any number. What a cookie says of the segment
+    /// size is added to it, and makes it up to 3 too small.
+    pub fn behind_cookie(&self, segment: &Segment) -> i32 {
+        if !self.has_headers_of(segment) {
+            return i32::MIN;
+        }
+        // SAFETY: By the type invariant the packet is valid, and both headers are linear, as was just seen; the function only reads them.
+        unsafe { bindings::thop_skb_behind_cookie(self.as_ptr()) }
     }
 
     /// Whether the packet is for an address of this machine.
     pub fn is_for_this_machine(&mut self) -> bool {
-        // SAFETY: The packet has its IP header and device; softirq.
+        // SAFETY: By the type invariant the packet has its IP header and device; softirq.
         unsafe { bindings::thop_is_local(self.namespace.as_ptr(), self.skb.as_ptr()) }
     }
 
@@ -129,7 +237,7 @@ impl Packet<'_> {
     /// delivered here whatever its destination says then.
     #[inline]
     pub fn route_to_self(&mut self, to: core::net::Ipv4Addr) -> bool {
-        // SAFETY: Within the hook's RCU section, with a device; the network header is in place.
+        // SAFETY: By the type invariant: an RCU section, a device, and the network header in place.
         unsafe { bindings::thop_route_local(self.skb.as_ptr(), crate::send::be32(to)) }
     }
 
@@ -141,7 +249,7 @@ impl Packet<'_> {
         client: (core::net::Ipv4Addr, u16),
         service: (core::net::Ipv4Addr, u16),
     ) -> bool {
-        // SAFETY: Within the hook's RCU section, in softirq, with a device; the packet has no socket.
+        // SAFETY: By the type invariant: an RCU section, softirq, and a device; a packet that comes in has no socket here.
         unsafe {
             bindings::thop_early_demux(
                 self.namespace.as_ptr(),
@@ -278,13 +386,14 @@ impl Softirq<'_> {
 
 /// # Safety
 ///
-/// Called by netfilter with a hook that `register()` has registered.
+/// Called by netfilter with a hook that `register()` has registered, for a packet that comes in; or the packet is given to `hook` as
+/// [`Passing`].
 #[inline]
 unsafe fn call<T: Instance>(
     context: *mut c_void,
     skb: *mut bindings::sk_buff,
     state: *const bindings::nf_hook_state,
-    hook: impl FnOnce(&T, Packet<'_>) -> Verdict,
+    hook: impl for<'a> FnOnce(&T, Packet<'a>) -> Verdict<'a>,
 ) -> u32 {
     // SAFETY: Netfilter passes valid pointers.
     let (skb, net) = unsafe {
@@ -293,12 +402,14 @@ unsafe fn call<T: Instance>(
             NonNull::new_unchecked((*state).net),
         )
     };
+    // INVARIANT: The callers say what hook this is; what it gets is good for this call, and it has nothing else of that lifetime.
     let packet = Packet {
         // SAFETY: The packet is the hook's until it returns its verdict, which each of the methods
         // that make a verdict respects.
         skb: unsafe { SkBuff::from_raw(skb) },
-        namespace: Namespace(net),
-        _call: PhantomData,
+        // The namespace is alive during the call.
+        namespace: Namespace::new(net),
+        call: PhantomData,
     };
     // SAFETY: `register()` has set it to the instance, which outlives the hook.
     hook(unsafe { &*context.cast::<T>() }, packet).0
@@ -323,8 +434,8 @@ unsafe extern "C" fn pre_routing_callback<T: Instance>(
         let for_us = bindings::thop_skb_is_for_us(skb);
         call(context, skb, state, |state: &T, packet| {
             if for_us {
-                // INVARIANT: Netfilter calls this for a packet that has just come in.
-                state.pre_routing(packet, Softirq(PhantomData))
+                let softirq = packet.softirq();
+                state.pre_routing(packet, softirq)
             } else {
                 state.elsewhere(packet)
             }
@@ -357,7 +468,11 @@ unsafe extern "C" fn arrives_callback<T: Instance>(
     state: *const bindings::nf_hook_state,
 ) -> u32 {
     // SAFETY: By netfilter's contract.
-    unsafe { call(context, skb, state, T::arrives) }
+    unsafe {
+        call(context, skb, state, |state: &T, packet| {
+            state.arrives(Passing(packet))
+        })
+    }
 }
 
 /// Softirq or process context, RCU read-side section.
@@ -371,5 +486,9 @@ unsafe extern "C" fn local_out_callback<T: Instance>(
     state: *const bindings::nf_hook_state,
 ) -> u32 {
     // SAFETY: By netfilter's contract.
-    unsafe { call(context, skb, state, T::local_out) }
+    unsafe {
+        call(context, skb, state, |state: &T, packet| {
+            state.local_out(Passing(packet))
+        })
+    }
 }

@@ -140,6 +140,16 @@ impl Operations {
         // SAFETY: By the function's requirements.
         unsafe { bindings::thop_sk_set_ops(sk, &self.ours) }
     }
+
+    /// Gives the socket the stack's own back, so that nothing points to these any more.
+    ///
+    /// # Safety
+    ///
+    /// `sk` is the socket that these were made for. They are freed no earlier than a grace period after this.
+    pub(super) unsafe fn uninstall(&self, sk: *mut bindings::sock) {
+        // SAFETY: By the function's requirements; the stack's are static.
+        unsafe { bindings::thop_sk_set_ops(sk, self.theirs) }
+    }
 }
 
 impl<D: Dispatcher> Core<D> {
@@ -428,16 +438,16 @@ impl Agreed {
 /// Offers a segment of a connection that nobody knows to the dispatcher of its listener, if it is a request that brings back the
 /// connection's cookie. Gives it back if it is not, or was not taken: then the stack decides.
 ///
-/// PRE_ROUTING, softirq, RCU read-side section.
+/// PRE_ROUTING.
 pub fn offer_first<'a, D: Dispatcher>(
-    mut packet: Packet<'a>,
+    packet: Packet<'a>,
     segment: &Segment,
-) -> Result<Verdict, Packet<'a>> {
+) -> Result<Verdict<'a>, Packet<'a>> {
     let guard = rcu::read_lock();
-    let Some((core, snapshot)) = judge::<D>(&mut packet, segment, &guard) else {
+    let Some((core, snapshot)) = judge::<D>(&packet, segment, &guard) else {
         return Err(packet);
     };
-    let skb = packet.skb().as_ptr();
+    let skb = packet.as_ptr();
     // SAFETY: The packet is the hook's, and both headers are linear.
     unsafe { bindings::thop_skb_pull_ip(skb) };
     // INVARIANT: `judge()` has verified it, and its TCP header is in front now.
@@ -459,30 +469,26 @@ pub fn offer_first<'a, D: Dispatcher>(
 /// The core of the listener that a segment is for, and the connection's state, if the segment is its first and may pass
 /// by the stack: what `tcp_v4_rcv()` and `cookie_v4_check()` would look at.
 fn judge<'a, D: Dispatcher>(
-    packet: &mut Packet<'_>,
+    packet: &Packet<'_>,
     segment: &Segment,
     _rcu: &'a rcu::Guard,
 ) -> Option<(&'a Core<D>, Snapshot)> {
     let plain = usize::from(segment.ip_header_len) == IPV4_HEADER
-        && packet
-            .skb()
-            .linear()
-            .get(IPV4_HEADER..)
-            .is_some_and(is_plain)
+        && packet.linear().get(IPV4_HEADER..).is_some_and(is_plain)
         && segment.flags.contains(Flags::ACK)
         && segment.payload_len > 0;
     // Some are left to the stack to be compared. No common counter: a client's numbers are as good as any.
-    if !plain || segment.seq % ONE_IN == 0 {
+    if !plain || segment.seq % ONE_IN == 0 || !packet.has_headers_of(segment) {
         return None;
     }
     let (client, service) = (ipv4(segment.key.client.ip)?, ipv4(segment.key.service.ip)?);
     let net = packet.namespace().as_ptr();
-    let skb = packet.skb().as_ptr();
-    // SAFETY: The packet is in a hook: its headers are linear, its device's namespace is alive, and all happens within the RCU read-side
-    // section. The lookup gives a listener that is valid for the section, and one with
+    let skb = packet.as_ptr();
+    // SAFETY: The packet is in a hook: its device's namespace is alive, and all happens within the RCU read-side
+    // section. Its headers are linear, as was just seen. The lookup gives a listener that is valid for the section, and one with
     // our operations is one of a `Core<D>`.
     unsafe {
-        let agreed = Agreed::of(net, skb, segment.options(packet.skb().linear())?)?;
+        let agreed = Agreed::of(net, skb, segment.options(packet.linear())?)?;
         let (client, service) = (be32(client), be32(service));
         let (from, to) = (segment.key.client.port, segment.key.service.port);
         if has_socket(packet, &segment.key) {
@@ -711,7 +717,7 @@ impl Unread {
     /// before this returns, so no lock may be held.
     ///
     /// If the device that it came from is gone the segment is lost, and the client will repeat it.
-    pub fn receive_again(self, namespace: Namespace) {
+    pub fn receive_again(self, namespace: Namespace<'_>) {
         let net = namespace.as_ptr();
         let again = |_: Softirq<'_>| {
             let _rcu = rcu::read_lock();
