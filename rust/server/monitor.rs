@@ -42,7 +42,7 @@ impl Server {
                 if sent.is_err() {
                     self.count(Counter::SendErrors);
                 }
-                packet.drop()
+                packet.consume()
             }
             // To another address; the channel does not give LOAD, which is for the other side.
             Monitor::Ping(_) | Monitor::Load(_) => {

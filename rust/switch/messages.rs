@@ -71,13 +71,19 @@ impl Switch {
                 self.count(Counter::Foreign);
                 return packet.accept();
             }
-            Err(Refused::Malformed(how)) => self.statistics.malformed(how),
-            Err(Refused::Denied(why)) => self.statistics.denied(why),
+            Err(Refused::Malformed(how)) => {
+                self.statistics.malformed(how);
+                return packet.drop();
+            }
+            Err(Refused::Denied(why)) => {
+                self.statistics.denied(why);
+                return packet.drop();
+            }
         }
         if answers.send().is_err() {
             self.count(Counter::SendErrors);
         }
-        packet.drop()
+        packet.consume()
     }
 
     fn on_message(&self, received: &Received, answers: &mut Outbox<'_>) {
