@@ -4,7 +4,7 @@
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
-modprobe nft_socket
+modprobe -a tls nft_socket
 stop_nginx 1
 pool_of 1 | unchecked | configure
 
@@ -142,3 +142,208 @@ on server1 nft list table ip transparent | awk '/counter packets/ { for (i = 1; 
 [ "$(head -n 1 counters)" -gt 0 ] || fail "no direct segment was counted"
 same "segments for ordinary connections that a rule for transparent ones finds" "$(tail -n 1 counters)" 0
 on server1 nft delete table ip transparent
+
+cat >resets.py <<'PY'
+"""Clients whose resets are lost on their way to server 1, where their connections live on."""
+from waiting import *
+
+RULE = """
+    table netdev resets {
+        chain c {
+            type filter hook ingress device "eth0" priority -400;
+            tcp flags & rst == rst counter drop
+        }
+    }"""
+
+
+def lost(clients):
+    subprocess.run(["on", "server1", "nft", "-f", "-"], check=True, text=True, input=RULE)
+    for c in clients:
+        c.reset()
+    time.sleep(0.5)
+    on("server1", "nft", "delete", "table", "netdev", "resets")
+
+
+def ended():
+    """How many connections of server 1's have made room for others, or the switch has taken back."""
+    return int(on("server1", "awk", '$1 == "replaced" || $1 == "forgotten" { n += $2 } END { print n }', "/proc/net/thop_server/stats"))
+
+
+def client(port):
+    return Client(source=os.environ["CLIENT"], port=port)
+PY
+port=40000
+for how in plain tls sockmap; do
+	step "another connection from the same port, when the old one lives still: $how"
+	application $how <<'PY'
+from bpf import *
+
+how = sys.argv[1]
+if how == "sockmap":
+    sockets = new_map(SOCKMAP, 4, 4)
+else:
+    become_nobody()
+TCP_ULP = 31
+
+
+def take(n):
+    c = accept(LISTENER)
+    c.request()
+    if how == "tls":
+        c.socket.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+    elif how == "sockmap":
+        put(sockets, n, c.socket.fileno(), 4)
+    c.answer()
+    return c
+
+
+first = take(0)
+first.request()
+first.answer()
+second = take(1)
+first.over()
+first.close()
+second.at_end()
+second.close()
+PY
+	py client $((port += 1)) <<'PY'
+from resets import *
+
+port, before = int(sys.argv[1]), ended()
+c = client(port)
+c.ask("/x")
+c.ask("/x")
+lost([c])
+c, begin = client(port), time.monotonic()
+same("the answer at the same port", c.ask("/x").body, b"ok\n")
+check(time.monotonic() - begin < 2 * int(os.environ["SLOW"]), f"it took {time.monotonic() - begin:.1f} s")
+check(ended() - before >= 1, f"{ended() - before} old connections were ended")
+c.close()
+PY
+	ends
+done
+
+step "with a ULP when the module goes: the client is told"
+application <<'PY'
+become_nobody()
+c = accept(LISTENER)
+c.request()
+c.socket.setsockopt(socket.IPPROTO_TCP, 31, b"tls")
+c.answer()
+try:
+    check(c.request() is None, "another request")
+except OSError:
+    pass
+c.close()
+PY
+rm -f answered
+spawn client python3 - <<'PY'
+from http_client import *
+
+c = Client(timeout=30)
+c.ask("/x")
+open("answered", "w").close()
+try:
+    same("the end", c.more(), "a reset")
+except ConnectionResetError:
+    pass
+PY
+client=$SPAWNED
+wait_for 20 test -e answered
+unload_module thop_server 20
+wait $client || fail "the client has not heard of it"
+ends
+wait_for 5 no_sockets || { on server1 ss -tan; fail "sockets are left"; }
+load_server
+
+step "it is passed to another process, and closed in the first"
+application <<'PY'
+become_nobody()
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+if os.fork() == 0:
+    ours.close()
+    _, fds, _, _ = socket.recv_fds(theirs, 10, 1)
+    c = Accepted(socket.socket(fileno=fds[0]), "server1")
+    theirs.send(b"x")
+    c.request()
+    c.answer()
+    c.at_end()
+    sys.exit(0)
+theirs.close()
+c = accept(LISTENER)
+c.request()
+c.answer()
+socket.send_fds(ours, [b"x"], [c.socket.fileno()])
+c.close()
+check(ours.recv(1) == b"x", "no answer of the child")
+check(os.wait()[1] == 0, "the child has failed")
+PY
+py client <<'PY'
+from http_client import *
+
+with Client() as c:
+    for n in range(2):
+        same("answer", c.ask("/x").body, b"ok\n")
+        time.sleep(0.5)
+PY
+ends
+
+step "shutdown(), and then nothing for a while; bound to a device afterwards"
+application <<'PY'
+become_nobody()
+c = accept(LISTENER)
+c.request()
+c.answer()
+c.socket.shutdown(socket.SHUT_WR)
+d = accept(LISTENER)
+d.request()
+d.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+d.answer()
+d.request()
+d.answer()
+d.at_end()
+d.close()
+c.at_end()
+c.close()
+PY
+py client <<'PY'
+from http_client import *
+
+half = Client()
+same("answer", half.ask("/x").body, b"ok\n")
+half.at_end()
+with Client() as c:
+    for n in range(2):
+        same("answer", c.ask("/x").body, b"ok\n")
+        time.sleep(1)
+half.close()
+PY
+ends
+wait_for 20 none_alive || { on server1 cat /proc/net/thop_server/connections; on server1 ss -tan; fail "a connection lives"; }
+
+step "nginx takes a connection that is taken back for one that has ended"
+start_nginx 1
+py client <<'PY'
+from resets import *
+
+ports, before = range(41000, 41004), ended()
+clients = [client(port) for port in ports]
+for c in clients:
+    c.ask("/1k")
+for c in clients[:2]:
+    # In the middle of a response.
+    c.send(request("/slow/100m"))
+    c.more()
+lost(clients)
+for port in ports:
+    with client(port) as c:
+        same("the answer at the same port", c.ask("/1k").body, file("1k"))
+check(ended() - before >= 4, f"{ended() - before} old connections were ended")
+PY
+same "what nginx is alarmed about" "$(grep -E '\[(alert|crit|emerg)\]' "$LOGDIR/server1.error.log" || true)" ""
+
+step "nothing is left"
+stop_nginx 1
+wait_for 20 none_alive || { on server1 cat /proc/net/thop_server/connections; on server1 ss -tan; fail "a connection lives"; }
+unload_modules
+wait_for 5 no_sockets || { on server1 ss -tan; fail "sockets are left"; }

@@ -76,6 +76,13 @@ class Accepted(Http):
         except OSError as error:
             fail(f"the connection ends with {errno.errorcode[error.errno]}")
 
+    def over(self):
+        """The connection must have ended, in whatever way."""
+        try:
+            check(self.request() is None, "another request")
+        except ConnectionResetError:
+            pass
+
     def close(self):
         self.socket.close()
 
