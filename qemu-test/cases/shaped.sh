@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Where a server's packets die: in a shaper, and in the queue of a neighbour who does not answer, with those parts' locks held.
 # Connections die with their last packet, and the switch is told at once, as it keeps a limit.
-# run: --servers 1
+# run: --servers 1 --switch-args "closed_ms=10000" --timeout 180
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 

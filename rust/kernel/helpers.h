@@ -17,6 +17,7 @@
 #include <linux/moduleparam.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter_bridge.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
@@ -97,6 +98,9 @@ bool thop_skb_may_be_fragmented(const struct sk_buff *skb, unsigned int mtu);
 bool thop_skb_is_lro(const struct sk_buff *skb);
 /* Whether it has come to this machine on its link, by a device that belongs to no VRF. */
 bool thop_skb_is_for_us(const struct sk_buff *skb);
+/* With br_netfilter: PRE_ROUTING is shown a frame that is still in a bridge; and it has been shown that alone (ip_sabotage_in()). */
+bool thop_skb_is_in_bridge(const struct sk_buff *skb);
+bool thop_skb_was_in_bridge(const struct sk_buff *skb);
 bool thop_skb_is_host(const struct sk_buff *skb);
 void thop_skb_detach(struct sk_buff *skb);
 struct net_device *thop_skb_dev(const struct sk_buff *skb);

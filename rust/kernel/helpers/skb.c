@@ -54,6 +54,22 @@ bool thop_skb_is_for_us(const struct sk_buff *skb)
 	       !(skb->dev->priv_flags & (IFF_L3MDEV_MASTER | IFF_L3MDEV_SLAVE));
 }
 
+bool thop_skb_is_in_bridge(const struct sk_buff *skb)
+{
+	return nf_bridge_in_prerouting(skb);
+}
+
+bool thop_skb_was_in_bridge(const struct sk_buff *skb)
+{
+#if IS_ENABLED(CONFIG_BRIDGE_NETFILTER)
+	const struct nf_bridge_info *nf_bridge = nf_bridge_info_get(skb);
+
+	return nf_bridge && nf_bridge->sabotage_in_done;
+#else
+	return false;
+#endif
+}
+
 bool thop_skb_is_host(const struct sk_buff *skb)
 {
 	return skb->pkt_type == PACKET_HOST;

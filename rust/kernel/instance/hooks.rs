@@ -431,6 +431,10 @@ unsafe extern "C" fn pre_routing_callback<T: Instance>(
         if bindings::thop_skb_is_prefetched(skb) {
             return bindings::NF_ACCEPT;
         }
+        // It may be bridged to whom it is for. If that is this machine, `local_in_callback()` sees it.
+        if bindings::thop_skb_is_in_bridge(skb) {
+            return bindings::NF_ACCEPT;
+        }
         let for_us = bindings::thop_skb_is_for_us(skb);
         call(context, skb, state, |state: &T, packet| {
             if for_us {
@@ -453,8 +457,18 @@ unsafe extern "C" fn local_in_callback<T: Instance>(
     skb: *mut bindings::sk_buff,
     state: *const bindings::nf_hook_state,
 ) -> u32 {
-    // SAFETY: By netfilter's contract.
-    unsafe { call(context, skb, state, T::local_in) }
+    // SAFETY: By netfilter's contract. What is for this machine has a linear IP header and a device here, too, and where a hook
+    // accepts it still is netfilter's.
+    unsafe {
+        // PRE_ROUTING saw it in a bridge only. Should it have seen it since, what was accepted there is accepted again.
+        if bindings::thop_skb_was_in_bridge(skb) {
+            let verdict = pre_routing_callback::<T>(context, skb, state);
+            if verdict != bindings::NF_ACCEPT {
+                return verdict;
+            }
+        }
+        call(context, skb, state, T::local_in)
+    }
 }
 
 /// Softirq or process context, RCU read-side section.
