@@ -49,8 +49,12 @@ module! {
     license: "GPL",
     params: {
         buckets: u32 {
-            default: 65536,
-            description: "Buckets of the table of connections, per network namespace",
+            default: 1024,
+            description: "Buckets of the table of connections at least, per network namespace",
+        },
+        most_buckets: u32 {
+            default: 1048576,
+            description: "Buckets of the table of connections at most, per network namespace",
         },
         connections: u32 {
             default: 1048576,
@@ -96,6 +100,7 @@ impl kernel::Module for ThopServer {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let parameters = Parameters {
             buckets: thop_kernel::parameter(module_parameters::buckets.value()),
+            most_buckets: thop_kernel::parameter(module_parameters::most_buckets.value()),
             connections: thop_kernel::parameter(module_parameters::connections.value()),
             linger_ms: thop_kernel::parameter(module_parameters::linger_ms.value()),
             closed_ms: thop_kernel::parameter(module_parameters::closed_ms.value()),

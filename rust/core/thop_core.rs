@@ -11,6 +11,7 @@
 //! | [`addr`] | endpoints, connection keys, the XOR hash |
 //! | [`auth`] | keys, and which messages have come before |
 //! | [`hash`] | how connections are spread over a table: the XOR hash, or one with a secret key |
+//! | [`buckets`] | how a hash table grows and shrinks while it is used |
 //! | [`checksum`] | the Internet checksum and its incremental update |
 //! | [`packet`] | IPv4 and TCP headers: reading, writing, rewriting |
 //! | [`http`] | the request head, incrementally |
@@ -45,6 +46,7 @@ extern crate std;
 pub mod addr;
 pub mod agreement;
 pub mod auth;
+pub mod buckets;
 pub mod checksum;
 pub mod clock;
 pub mod command;

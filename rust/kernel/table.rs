@@ -5,14 +5,19 @@
 //! This is the table of the paper (section 2.3, "Design solutions for efficiency"): CPUs that work
 //! on different buckets do not meet, and elements come from a slab cache of their own.
 //!
-//! Hashing rules: an element stays in the bucket of its key from [`Table::insert`] until it is
+//! Hashing rules: an element is in the bucket of its key from [`Table::insert`] until it is
 //! removed; its key never changes meanwhile. Bucket locks are taken with softirqs disabled, one at a
-//! time. Closures given to the table run with the bucket's lock held: they must not send, sleep, or
+//! time, but when a bucket is split or merged: then that of the lower number first. Closures given to the table run with the bucket's lock held: they must not send, sleep, or
 //! use the table. Elements that are removed are returned, so that they are dropped without the lock.
 //!
 //! A table takes its buckets when it is told to ([`Table::prepare`]). Before that it is an empty one that has no
 //! room: whoever makes a network namespace, be it for a container or without any right, does not take memory for
 //! tables that nobody there uses.
+//!
+//! A table that may ([`Table::growing`]) grows and shrinks while it is used, by linear hashing ([`thop_core::buckets`]): whoever tends
+//! it ([`Table::tend`]) splits and merges buckets one by one. Each bucket says which bits its hashes agree in, so that who has locked it sees
+//! whether it is the right one; if not he goes on to another. No lookup waits for more than one bucket. Without memory the table stays as it is.
+//! What goes through a table goes by positions, which do not change with its buckets.
 //!
 //! A lookup costs as much as its bucket's chain is long. The table knows its longest chain: at
 //! every insertion, which has walked the chain anyway, and from every sweep of the whole table.
@@ -38,10 +43,21 @@ use kernel::{
             Acquire,
             Atomic,
             Full,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
+        rcu,
         Arc, //
     },
+};
+use thop_core::buckets::{
+    self,
+    Bounds,
+    Goal,
+    Shape,
+    Step,
+    POSITIONS,
+    SEGMENTS, //
 };
 
 use crate::bindings;
@@ -136,6 +152,9 @@ struct Node<T> {
 #[repr(C)]
 struct Bucket<T> {
     lock: UnsafeCell<bindings::spinlock_t>,
+    /// In which bits the hashes agree here. None in a bucket above the first means that it is still, or again, part of its parent.
+    /// Changes under the lock.
+    known: Atomic<u32>,
     first: UnsafeCell<*mut Node<T>>,
 }
 
@@ -219,12 +238,23 @@ impl fmt::Display for LongChain {
 ///
 /// # Invariants
 ///
-/// - `buckets` is null, or points to `mask + 1` buckets with initialised locks, owned by the table. It changes only
-///   once, from one to the other.
+/// - Each of `segments` is null or points to as many buckets as [`buckets::segment_len()`] says, with initialised locks, owned by the
+///   table. The first is null until the table is prepared, and then never again. Another is null as long as none of its buckets is split off. It
+///   is freed no earlier than an RCU grace period after it has become null again.
 /// - Each bucket's list holds nodes of `cache`, and is touched only under the bucket's lock.
+/// - `care` is touched only by who has set `tended`.
 pub struct Table<T: Element> {
-    buckets: Atomic<*mut Bucket<T>>,
-    mask: u32,
+    segments: [Atomic<*mut Bucket<T>>; SEGMENTS],
+    /// The bits of a hash by which a lookup begins: a guess that is right for most.
+    mask: Atomic<u32>,
+    bounds: Bounds,
+    /// How many buckets there are.
+    buckets: Atomic<u32>,
+    /// Whether somebody tends the table just now: not 0.
+    tended: Atomic<u32>,
+    care: UnsafeCell<Care<T>>,
+    /// How often there was no memory for more buckets.
+    no_memory: Atomic<u32>,
     limit: u32,
     count: Atomic<i32>,
     hasher: T::Hasher,
@@ -238,6 +268,26 @@ pub struct Table<T: Element> {
     cache: Arc<Cache<T>>,
 }
 
+/// What is known to who tends a table.
+struct Care<T> {
+    shape: Shape,
+    /// Since when the table is nearly empty, milliseconds since boot; 0: it is not.
+    sparse_ms: u64,
+    /// When memory may be asked for again.
+    retry_ms: u64,
+    /// A segment that is to be freed when this grace period is over.
+    retired: Option<(NonNull<Bucket<T>>, u64)>,
+}
+
+/// How many buckets are split or merged in one go: some hundred microseconds' worth.
+const STEPS: u32 = 2_048;
+/// How long after that the next go is, milliseconds.
+const NEXT_MS: u32 = 10;
+/// How often a table that may shrink is looked at, milliseconds.
+const LOOK_MS: u32 = 1_000;
+/// How long after failure memory is asked for again, milliseconds.
+const RETRY_MS: u64 = 5_000;
+
 // SAFETY: Elements may be sent, and are reached by one CPU at a time, under a bucket's lock.
 unsafe impl<T: Element> Send for Table<T> {}
 // SAFETY: As above.
@@ -247,11 +297,24 @@ impl<T: Element> Table<T> {
     /// A table for at least `buckets` buckets (rounded up to a power of two) that never holds more
     /// than `limit` elements, and none before [`Table::prepare`].
     pub fn unprepared(cache: Arc<Cache<T>>, buckets: u32, limit: u32, hasher: T::Hasher) -> Self {
-        let buckets = buckets.clamp(1, 1 << 24).next_power_of_two();
+        let least = buckets::bits_for(buckets);
         // INVARIANT: There are no buckets.
         Self {
-            buckets: Atomic::new(ptr::null_mut()),
-            mask: buckets - 1,
+            segments: [const { Atomic::new(ptr::null_mut()) }; SEGMENTS],
+            mask: Atomic::new(buckets::mask(least)),
+            bounds: Bounds { least, most: least },
+            buckets: Atomic::new(1 << least),
+            tended: Atomic::new(0),
+            care: UnsafeCell::new(Care {
+                shape: Shape {
+                    bits: least,
+                    split: 0,
+                },
+                sparse_ms: 0,
+                retry_ms: 0,
+                retired: None,
+            }),
+            no_memory: Atomic::new(0),
             limit: limit.min(i32::MAX as u32),
             count: Atomic::new(0),
             hasher,
@@ -270,25 +333,40 @@ impl<T: Element> Table<T> {
         Ok(table)
     }
 
+    /// The same, which grows to as many as `buckets` (rounded up to a power of two), and shrinks again, if it is tended to.
+    pub fn growing(mut self, buckets: u32) -> Self {
+        self.bounds.most = buckets::bits_for(buckets).max(self.bounds.least);
+        self
+    }
+
     /// Makes the table ready for elements, if it is not yet. [`ENOMEM`] leaves it as it is. Process context.
     pub fn prepare(&self) -> Result {
-        if !self.buckets.load(Relaxed).is_null() {
+        self.add_segment(0, buckets::mask(self.bounds.least))
+    }
+
+    /// Makes a segment, if it is not there, of buckets that know these bits. Process context.
+    fn add_segment(&self, number: usize, known: u32) -> Result {
+        let segment = self.segments.get(number).ok_or(EINVAL)?;
+        if !segment.load(Relaxed).is_null() {
             return Ok(());
         }
-        let size = self.buckets() as usize * mem::size_of::<Bucket<T>>();
+        let len = buckets::segment_len(number, self.bounds.least) as usize;
         // SAFETY: Plain allocation; no requirements.
-        let memory = unsafe { bindings::thop_kvzalloc(size) }.cast::<Bucket<T>>();
+        let memory = unsafe { bindings::thop_kvzalloc(len * mem::size_of::<Bucket<T>>()) };
+        let memory = memory.cast::<Bucket<T>>();
         if memory.is_null() {
             return Err(ENOMEM);
         }
-        for index in 0..self.buckets() as usize {
+        for index in 0..len {
             // SAFETY: Within the allocation, which is zeroed: an empty list is a null pointer.
-            unsafe { init_lock(ptr::addr_of_mut!((*memory.add(index)).lock).cast()) };
+            unsafe {
+                init_lock(ptr::addr_of_mut!((*memory.add(index)).lock).cast());
+                ptr::addr_of_mut!((*memory.add(index)).known).write(Atomic::new(known));
+            }
         }
         // Who sees the pointer sees the locks.
         // INVARIANT: All locks are initialised, all lists empty.
-        let first = self.buckets.cmpxchg(ptr::null_mut(), memory, Full);
-        if first.is_err() {
+        if segment.cmpxchg(ptr::null_mut(), memory, Full).is_err() {
             // SAFETY: Somebody else was faster; nobody has seen this one.
             unsafe { bindings::kvfree(memory.cast()) };
         }
@@ -302,16 +380,32 @@ impl<T: Element> Table<T> {
 
     #[inline]
     fn prepared(&self) -> Option<Buckets<'_, T>> {
-        // INVARIANT: By the type invariant. They are initialised as far as this reads: `prepare()` released them.
-        Some(Buckets {
-            first: NonNull::new(self.buckets.load(Acquire))?,
-            table: self,
-        })
+        let [first, ..] = &self.segments;
+        // INVARIANT: Not null.
+        (!first.load(Relaxed).is_null()).then_some(Buckets { table: self })
     }
 
     /// How many buckets there are.
     pub fn buckets(&self) -> u32 {
-        self.mask + 1
+        self.buckets.load(Relaxed)
+    }
+
+    /// How often there was no memory for more buckets.
+    pub fn no_memory(&self) -> u32 {
+        self.no_memory.load(Relaxed)
+    }
+
+    /// Lets the table grow or shrink a little, if it should. Returns after how many milliseconds it wants to be tended again, `None`
+    /// for not before there is another element. `now_ms` is the time since boot. Process context; does not wait.
+    pub fn tend(&self, now_ms: u64) -> Option<u32> {
+        let buckets = self.prepared()?;
+        if self.tended.cmpxchg(0, 1, Full).is_err() {
+            return Some(NEXT_MS);
+        }
+        // SAFETY: By the type invariant it is ours.
+        let next = buckets.tend(unsafe { &mut *self.care.get() }, now_ms);
+        self.tended.store(0, Release);
+        next
     }
 
     /// How many elements the table holds.
@@ -345,16 +439,21 @@ impl<T: Element> Table<T> {
         }
     }
 
-    /// The bucket that a key belongs to.
+    /// The hash of a key.
     #[inline]
-    pub fn bucket_of(&self, key: &T::Key) -> u32 {
-        T::hash(&self.hasher, key) & self.mask
+    pub fn hash_of(&self, key: &T::Key) -> u32 {
+        T::hash(&self.hasher, key)
+    }
+
+    /// The position of a key.
+    pub fn position_of(&self, key: &T::Key) -> u32 {
+        buckets::position_of(self.hash_of(key))
     }
 
     /// Runs `f` on the element named `key`, under its bucket's lock.
     #[inline]
     pub fn with<R>(&self, key: &T::Key, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let mut chain = self.prepared()?.lock(self.bucket_of(key));
+        let mut chain = self.prepared()?.lock(self.hash_of(key));
         let node = chain.find(|value| value.key() == *key)?;
         Some(f(node))
     }
@@ -370,7 +469,7 @@ impl<T: Element> Table<T> {
         let Some(buckets) = self.prepared() else {
             return Err(given);
         };
-        let mut chain = buckets.lock(self.bucket_of(key));
+        let mut chain = buckets.lock(self.hash_of(key));
         match chain.find(|value| value.key() == *key) {
             Some(node) => Ok(f(node, given)),
             None => Err(given),
@@ -392,7 +491,7 @@ impl<T: Element> Table<T> {
 
     /// Removes the element named `key` if `f` says so, under its bucket's lock.
     pub fn remove_if(&self, key: &T::Key, mut f: impl FnMut(&mut T) -> bool) -> Option<T> {
-        let mut chain = self.prepared()?.lock(self.bucket_of(key));
+        let mut chain = self.prepared()?.lock(self.hash_of(key));
         let node = chain.unlink(|value| value.key() == *key && f(value))?;
         drop(chain);
         self.count.fetch_sub(1, Relaxed);
@@ -445,18 +544,26 @@ impl<T: Element> Table<T> {
         self.insert_if(value, |_| false).map(|_| ())
     }
 
-    /// Removes those elements of a bucket that `f` chooses, and gives each to `gone` once the lock
+    /// Removes those elements that `f` chooses of the bucket at a position, and gives each to `gone` once the lock
     /// is released. Returns how many are left.
-    pub fn sweep(
+    pub fn sweep(&self, position: u32, f: impl FnMut(&mut T) -> bool, gone: impl FnMut(T)) -> u32 {
+        self.sweep_at(position, f, gone).0
+    }
+
+    /// The same. Returns also the position behind the bucket.
+    fn sweep_at(
         &self,
-        bucket: u32,
+        position: u32,
         f: impl FnMut(&mut T) -> bool,
         mut gone: impl FnMut(T),
-    ) -> u32 {
+    ) -> (u32, u32) {
         let Some(buckets) = self.prepared() else {
-            return 0;
+            return (0, POSITIONS);
         };
-        let (mut removed, left) = buckets.lock(bucket).unlink_all(f);
+        let mut chain = buckets.lock(buckets::hash_at(position));
+        let next = chain.behind(position);
+        let (mut removed, left) = chain.unlink_all(f);
+        drop(chain);
         while let Some(node) = NonNull::new(removed) {
             // SAFETY: It is on our own list; read before it is freed.
             removed = unsafe { (*node.as_ptr()).next };
@@ -464,23 +571,25 @@ impl<T: Element> Table<T> {
             // SAFETY: Unlinked under the lock, so nobody can reach it; it came from this cache.
             gone(unsafe { self.cache.free(node) });
         }
-        left
+        (left, next)
     }
 
     /// [`Table::sweep()`] of all buckets, each for itself.
     pub fn sweep_all(&self, f: impl FnMut(&mut T) -> bool, gone: impl FnMut(T)) {
-        let longest = self.sweep_range(0..self.buckets(), f, gone);
+        let (longest, _) = self.sweep_range(0..POSITIONS, f, gone);
         self.swept.store(longest, Relaxed);
     }
 
-    /// The same of the next `count` buckets; after the last comes the first again. What [`Table::chains`] tells is new
+    /// The same of the next `count` of [`POSITIONS`], and what else is in their buckets; after the last comes the first again. What [`Table::chains`] tells is new
     /// after each round. Callers take turns: two at once would leave buckets to the next round.
+    ///
+    /// A round meets each element, and only where buckets are merged meanwhile some of them twice.
     pub fn sweep_part(&self, count: u32, f: impl FnMut(&mut T) -> bool, gone: impl FnMut(T)) {
         let from = self.part.load(Relaxed);
-        let end = from.saturating_add(count).min(self.buckets());
-        let longest = self.sweep_range(from..end, f, gone);
+        let end = from.saturating_add(count).min(POSITIONS);
+        let (longest, end) = self.sweep_range(from..end, f, gone);
         let longest = longest.max(self.part_longest.load(Relaxed));
-        if end < self.buckets() {
+        if end < POSITIONS {
             self.part.store(end, Relaxed);
             self.part_longest.store(longest, Relaxed);
         } else {
@@ -490,71 +599,286 @@ impl<T: Element> Table<T> {
         }
     }
 
-    /// [`Table::sweep()`] of these buckets. Returns the longest chain that is left.
+    /// [`Table::sweep()`] of the buckets at these positions. Returns the longest chain that is left, and the position behind the last of them.
     fn sweep_range(
         &self,
         mut range: Range<u32>,
         mut f: impl FnMut(&mut T) -> bool,
         mut gone: impl FnMut(T),
-    ) -> u32 {
+    ) -> (u32, u32) {
         let mut longest = 0;
-        while let Some(bucket) = self.first_used(range.clone()) {
-            longest = longest.max(self.sweep(bucket, &mut f, &mut gone));
-            range.start = bucket + 1;
+        loop {
+            match self.first_used(range.clone()) {
+                Ok((position, _)) => {
+                    let (left, next) = self.sweep_at(position, &mut f, &mut gone);
+                    longest = longest.max(left);
+                    range.start = next;
+                }
+                Err(end) => return (longest, end),
+            }
         }
-        longest
     }
 
-    /// Shows each element of a bucket to `f`, under the bucket's lock.
-    pub fn visit(&self, bucket: u32, mut f: impl FnMut(&mut T)) {
+    /// Shows each element of the bucket at a position to `f`, under the bucket's lock. Returns the position behind it.
+    pub fn visit(&self, position: u32, mut f: impl FnMut(&mut T)) -> u32 {
         let Some(buckets) = self.prepared() else {
-            return;
+            return POSITIONS;
         };
-        let mut chain = buckets.lock(bucket);
+        let mut chain = buckets.lock(buckets::hash_at(position));
         chain.find(|value| {
             f(value);
             false
         });
+        chain.behind(position)
     }
 
-    /// The first bucket from `from` on that has an element, as seen without locks.
+    /// The first position from `from` on whose bucket has an element, as seen without locks.
     pub fn next_used(&self, from: u32) -> Option<u32> {
-        self.first_used(from..self.buckets())
+        self.first_used(from..POSITIONS)
+            .ok()
+            .map(|(position, _)| position)
     }
 
-    fn first_used(&self, mut range: Range<u32>) -> Option<u32> {
-        let buckets = self.prepared()?;
-        range.find(|&bucket| {
-            // SAFETY: The pointer is only compared.
-            unsafe { !ptr::read_volatile(buckets.at(bucket).first.get()).is_null() }
-        })
+    /// For who goes through a table by numbers, as those do who read a file: the first number from `from` on that stands for elements. The next is
+    /// at least one more. None is left out on the way, and only where buckets are merged meanwhile some are met twice.
+    pub fn seek(&self, from: u64) -> Option<u64> {
+        let (position, known) = self
+            .first_used(buckets::from_number(from)..POSITIONS)
+            .ok()?;
+        Some(buckets::number(position, known))
+    }
+
+    /// Shows the elements that a number of [`Table::seek`] stands for, each under its bucket's lock.
+    pub fn show(&self, number: u64, mut f: impl FnMut(&mut T)) {
+        // What is behind it is where the next number looks.
+        let end = buckets::from_number(number.saturating_add(1));
+        let mut position = buckets::position_in(number);
+        while position < end {
+            position = self.visit(position, &mut f);
+        }
+    }
+
+    /// The first position of a range whose bucket has an element, with the bits that it knows; or where the first bucket behind the range
+    /// begins.
+    fn first_used(&self, range: Range<u32>) -> Result<(u32, u32), u32> {
+        let Range {
+            start: mut position,
+            end,
+        } = range;
+        let Some(buckets) = self.prepared() else {
+            return Err(POSITIONS);
+        };
+        let guard = rcu::read_lock();
+        while position < end {
+            let (used, known) = buckets.peek(buckets::hash_at(position), &guard);
+            if used {
+                return Ok((position, known));
+            }
+            position = buckets::behind(position, known);
+        }
+        Err(position)
     }
 }
 
-/// The buckets of a table that is prepared.
+/// The buckets of a table.
 ///
 /// # Invariants
 ///
-/// `first` points to the table's buckets, whose locks are initialised.
+/// The table is prepared.
 struct Buckets<'a, T: Element> {
-    first: NonNull<Bucket<T>>,
     table: &'a Table<T>,
 }
 
 impl<'a, T: Element> Buckets<'a, T> {
+    /// Locks the bucket that what has this hash is in.
     #[inline]
-    fn at(&self, index: u32) -> &'a Bucket<T> {
-        // SAFETY: The mask keeps the index within the buckets, by the table's invariant; they live as long as it.
-        unsafe { &*self.first.as_ptr().add((index & self.table.mask) as usize) }
+    fn lock(&self, hash: u32) -> Chain<'a, T> {
+        let mut index = hash & self.table.mask.load(Relaxed);
+        loop {
+            index = match self.lock_at(index) {
+                Some(chain) => match chain.other(index, hash) {
+                    None => return chain,
+                    Some(other) => other,
+                },
+                None => buckets::parent(index),
+            };
+        }
     }
 
+    /// Locks a bucket, if its segment is there: that of the first is.
     #[inline]
-    fn lock(&self, index: u32) -> Chain<'a, T> {
-        let bucket = self.at(index);
-        // SAFETY: By the type invariant the lock is initialised; the buckets never move.
-        unsafe { bindings::thop_spin_lock_bh(bucket.lock.get()) };
+    fn lock_at(&self, index: u32) -> Option<Chain<'a, T>> {
+        let (segment, at) = buckets::place(index, self.table.bounds.least);
+        let segment = self.table.segments.get(segment)?;
+        // SAFETY: By the table's invariant the segment, unless it is null, has that bucket, with an initialised lock first in it, and stays as long as
+        // softirqs are disabled, which are no grace period's end.
+        let bucket = unsafe {
+            bindings::thop_lock_bh_in(
+                segment.as_ptr().cast(),
+                at as usize * mem::size_of::<Bucket<T>>(),
+            )
+        };
         // INVARIANT: Just locked.
-        Chain { bucket }
+        Some(Chain {
+            // SAFETY: As above.
+            bucket: unsafe { bucket.cast::<Bucket<T>>().as_ref() }?,
+        })
+    }
+
+    /// Whether the bucket of what has this hash has an element, as seen without locks, and the bits that it knows.
+    fn peek(&self, hash: u32, _rcu: &rcu::Guard) -> (bool, u32) {
+        let table = self.table;
+        let mut index = hash & table.mask.load(Relaxed);
+        loop {
+            let (segment, at) = buckets::place(index, table.bounds.least);
+            let segment = table.segments.get(segment).map(|s| s.load(Acquire));
+            let Some(segment) = segment.and_then(NonNull::new) else {
+                index = buckets::parent(index);
+                continue;
+            };
+            // SAFETY: By the table's invariant it is within the segment, which stays for this RCU read-side section.
+            let bucket = unsafe { &*segment.as_ptr().add(at as usize) };
+            let known = bucket.known.load(Acquire);
+            if let Some(other) = other(index, hash, known) {
+                index = other;
+                continue;
+            }
+            // SAFETY: The pointer is only compared.
+            let used = unsafe { !ptr::read_volatile(bucket.first.get()).is_null() };
+            // What looks empty while its elements are on the move is none that can be passed over.
+            return (used || bucket.known.load(Acquire) != known, known);
+        }
+    }
+
+    /// As [`Table::tend()`].
+    fn tend(&self, care: &mut Care<T>, now_ms: u64) -> Option<u32> {
+        let table = self.table;
+        if let Some((segment, grace)) = care.retired {
+            // SAFETY: `grace` was given by `thop_rcu_begin()`.
+            if unsafe { bindings::thop_rcu_is_over(grace) } {
+                care.retired = None;
+                // SAFETY: It was the table's, and the grace period is over since nobody can find it any more.
+                unsafe { bindings::kvfree(segment.as_ptr().cast()) };
+            }
+        }
+        let mut next = None;
+        for step in 0.. {
+            let len = table.len();
+            if !table.bounds.is_sparse(care.shape, len) {
+                care.sparse_ms = 0;
+            } else if care.sparse_ms == 0 {
+                care.sparse_ms = now_ms.max(1);
+            }
+            let sparse_ms = match care.sparse_ms {
+                0 => 0,
+                since => now_ms.saturating_sub(since),
+            };
+            let goal = table.bounds.goal(care.shape, len, sparse_ms);
+            if goal != Goal::Stay && step == STEPS {
+                next = Some(NEXT_MS);
+                break;
+            }
+            let done = match goal {
+                Goal::Stay => break,
+                Goal::Grow => now_ms >= care.retry_ms && self.grow(care, now_ms),
+                Goal::Shrink => self.shrink(care),
+            };
+            if !done {
+                break;
+            }
+        }
+        let Shape { bits, split } = care.shape;
+        // The guess that is right for more.
+        let bits = bits + u32::from(split > 1 << bits >> 1);
+        table.mask.store(buckets::mask(bits), Relaxed);
+        table.buckets.store(care.shape.buckets(), Relaxed);
+        let waits = care.sparse_ms != 0 || care.retired.is_some();
+        next.or(waits.then_some(LOOK_MS))
+    }
+
+    /// Splits a bucket. `false` without memory.
+    fn grow(&self, care: &mut Care<T>, now_ms: u64) -> bool {
+        let (Step::Split(from, bit), after) = care.shape.grow() else {
+            return false;
+        };
+        let (segment, _) = buckets::place(from + bit, self.table.bounds.least);
+        // No bits: not split off yet.
+        if self.table.add_segment(segment, 0).is_err() {
+            self.table.no_memory.fetch_add(1, Relaxed);
+            care.retry_ms = now_ms + RETRY_MS;
+            return false;
+        }
+        self.move_between(from, bit, |low, high| {
+            let moved = low.take(|value| self.table.hash_of(&value.key()) & bit != 0);
+            high.put(moved);
+            let known = bit | (bit - 1);
+            high.bucket.known.store(known, Release);
+            low.bucket.known.store(known, Release);
+        });
+        care.shape = after;
+        true
+    }
+
+    /// Merges a bucket with that which was split off from it. `false` if this must wait.
+    fn shrink(&self, care: &mut Care<T>) -> bool {
+        let Some((Step::Merge(to, bit), after)) = care.shape.shrink() else {
+            return false;
+        };
+        let frees = after.split == 0;
+        if frees && care.retired.is_some() {
+            return false;
+        }
+        self.move_between(to, bit, |low, high| {
+            low.put(high.take(|_| true));
+            high.bucket.known.store(0, Release);
+            low.bucket.known.store(bit - 1, Release);
+        });
+        care.shape = after;
+        let (segment, _) = buckets::place(bit, self.table.bounds.least);
+        if let (true, Some(segment)) = (frees, self.table.segments.get(segment)) {
+            // INVARIANT: None of its buckets is split off, and it is freed when the grace period is over that begins after this.
+            let old = segment.xchg(ptr::null_mut(), Full);
+            // SAFETY: No requirements.
+            let grace = unsafe { bindings::thop_rcu_begin() };
+            care.retired = NonNull::new(old).map(|old| (old, grace));
+        }
+        true
+    }
+
+    /// Runs `f` on a bucket and the one that is further by `bit`, both locked.
+    fn move_between(
+        &self,
+        low: u32,
+        bit: u32,
+        f: impl FnOnce(&mut Chain<'a, T>, &mut Chain<'a, T>),
+    ) {
+        let (segment, at) = buckets::place(low + bit, self.table.bounds.least);
+        let segment = self.table.segments.get(segment).map(|s| s.load(Relaxed));
+        let (Some(mut low), Some(segment)) = (self.lock_at(low), segment.and_then(NonNull::new))
+        else {
+            return;
+        };
+        // SAFETY: By the table's invariant it is within the segment, which only who tends the table retires, and that is the caller.
+        let bucket = unsafe { &*segment.as_ptr().add(at as usize) };
+        // SAFETY: The lock is initialised. Whoever else has two takes the lower first, too.
+        unsafe { bindings::thop_spin_lock_nested(bucket.lock.get()) };
+        // INVARIANT: Just locked. It is unlocked below, and not when it is dropped, as softirqs stay disabled.
+        let mut high = mem::ManuallyDrop::new(Chain { bucket });
+        f(&mut low, &mut high);
+        // SAFETY: Locked above.
+        unsafe { bindings::thop_spin_unlock(bucket.lock.get()) };
+    }
+}
+
+/// Where to look for what has this hash instead of in a bucket that knows these bits; `None`: it is the right one.
+#[inline]
+fn other(index: u32, hash: u32, known: u32) -> Option<u32> {
+    match hash & known {
+        same if same == index => None,
+        // It is part of its parent.
+        _ if known == 0 => Some(buckets::parent(index)),
+        // It was split.
+        child => Some(child),
     }
 }
 
@@ -588,7 +912,7 @@ impl<T: Element> Room<'_, T> {
                 value,
             })
         };
-        let mut chain = buckets.lock(table.bucket_of(&key));
+        let mut chain = buckets.lock(table.hash_of(&key));
         let (mut seen, mut exists) = (0, false);
         let old = chain.unlink(|value| {
             seen += 1;
@@ -628,8 +952,14 @@ impl<T: Element> Drop for Room<'_, T> {
 impl<T: Element> Drop for Table<T> {
     fn drop(&mut self) {
         self.sweep_all(|_| true, drop);
-        // SAFETY: By the type invariant the memory, if there is any, is ours, and the lists are empty now.
-        unsafe { bindings::kvfree(self.buckets.load(Relaxed).cast()) };
+        let retired = self.care.get_mut().retired;
+        let retired = retired.map_or(ptr::null_mut(), |(segment, _)| segment.as_ptr());
+        for segment in self.segments.iter().map(|s| s.load(Relaxed)) {
+            // SAFETY: By the type invariant the memory, if there is any, is ours, and the lists are empty now.
+            unsafe { bindings::kvfree(segment.cast()) };
+        }
+        // SAFETY: It was the table's, and nobody uses that any more.
+        unsafe { bindings::kvfree(retired.cast()) };
     }
 }
 
@@ -643,6 +973,31 @@ struct Chain<'a, T> {
 }
 
 impl<T> Chain<'_, T> {
+    /// Where to look for what has this hash instead, if this is not the right bucket; its number is `index`.
+    #[inline]
+    fn other(&self, index: u32, hash: u32) -> Option<u32> {
+        other(index, hash, self.bucket.known.load(Relaxed))
+    }
+
+    /// The position behind this bucket, which is at `position`.
+    fn behind(&self, position: u32) -> u32 {
+        buckets::behind(position, self.bucket.known.load(Relaxed))
+    }
+
+    /// Takes all elements that `f` accepts out of the list, as a list of their own.
+    fn take(&mut self, f: impl FnMut(&mut T) -> bool) -> *mut Node<T> {
+        self.unlink_all(f).0
+    }
+
+    /// Adds a list that [`Chain::take()`] gave.
+    fn put(&mut self, mut list: *mut Node<T>) {
+        while let Some(node) = NonNull::new(list) {
+            // SAFETY: The list is ours alone.
+            list = unsafe { (*node.as_ptr()).next };
+            self.push(node);
+        }
+    }
+
     /// The first element that `f` accepts.
     #[inline]
     fn find(&mut self, mut f: impl FnMut(&mut T) -> bool) -> Option<&mut T> {

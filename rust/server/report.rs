@@ -43,18 +43,16 @@ pub(crate) const FILES: &[File<Server>] = &[
     },
 ];
 
-/// Record 0 is the heading, record n + 1 bucket n.
+/// Record 0 is the heading, record n + 1 what the table has at n.
 fn seek_connections(server: &Server, position: u64) -> Option<u64> {
     if position == 0 {
         return Some(0);
     }
-    let first = u32::try_from(position - 1).ok()?;
-    let bucket = server.handoffs.next_used(first)?;
-    Some(u64::from(bucket) + 1)
+    Some(server.handoffs.seek(position - 1)? + 1)
 }
 
 fn show_connections(server: &Server, record: u64, text: &mut Text<'_>) {
-    let Some(bucket) = record.checked_sub(1) else {
+    let Some(number) = record.checked_sub(1) else {
         let _ = writeln!(
             text,
             "{:<21} {:<21} {:<21} {:<15} {:<11} {:>8}",
@@ -63,7 +61,7 @@ fn show_connections(server: &Server, record: u64, text: &mut Text<'_>) {
         return;
     };
     let now = now_ms();
-    server.handoffs.visit(bucket as u32, |handed| {
+    server.handoffs.show(number, |handed| {
         let state = match handed.phase {
             Phase::Adopting => "adopting",
             Phase::Alive { confirmed: true } => "alive",
@@ -91,6 +89,8 @@ fn show_stats(server: &Server, _record: u64, text: &mut Text<'_>) {
     let _ = writeln!(text, "boot {}", server.boot);
     let (chain, longest) = server.handoffs.chains();
     let _ = writeln!(text, "connections {}", server.handoffs.len());
+    let _ = writeln!(text, "buckets {}", server.handoffs.buckets());
+    let _ = writeln!(text, "buckets_no_memory {}", server.handoffs.no_memory());
     let _ = writeln!(text, "chain {chain}");
     let _ = writeln!(text, "chain_longest {longest}");
     let _ = writeln!(text, "alive {}", server.live.all());

@@ -113,6 +113,7 @@ pub(crate) const GONE: Body = Body::NotifyClose { leaves: false };
 /// What the module was loaded with.
 pub(crate) struct Parameters {
     pub(crate) buckets: u32,
+    pub(crate) most_buckets: u32,
     pub(crate) connections: u32,
     pub(crate) linger_ms: u32,
     pub(crate) closed_ms: u32,
@@ -315,7 +316,8 @@ impl Instance for Server {
             parameters.buckets,
             parameters.connections,
             Hasher::new(parameters.keyed, random::number),
-        );
+        )
+        .growing(parameters.most_buckets);
         if parameters.insecure {
             // Everybody may hand over at once.
             handoffs.prepare()?;
@@ -357,7 +359,11 @@ impl Instance for Server {
         }
         // While there is anything, age is looked after.
         let next = next.unwrap_or(u64::from(SLICE_MS)).min(u64::from(SLICE_MS)) as u32;
-        (!self.handoffs.is_empty()).then_some(next.max(1))
+        let next = (!self.handoffs.is_empty()).then_some(next.max(1));
+        [self.handoffs.tend(now), next]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn elsewhere<'a>(&self, mut packet: Packet<'a>) -> Verdict<'a> {
@@ -455,11 +461,11 @@ impl Instance for Server {
         self.worker.stop();
         let now = now_ms();
         let mut next = 0;
-        while let Some(bucket) = self.handoffs.next_used(next) {
+        while let Some(position) = self.handoffs.next_used(next) {
             // One at a time: a socket is not ended under the bucket's lock.
             loop {
                 let mut silent = None;
-                self.handoffs.visit(bucket, |handed| {
+                next = self.handoffs.visit(position, |handed| {
                     if silent.is_none() && handed.socket.is_some() && handed.must_be_silent(now) {
                         handed.enter(Phase::TAKEN_BACK, &self.live);
                         silent = handed.socket.take();
@@ -470,7 +476,6 @@ impl Instance for Server {
                     None => break,
                 }
             }
-            next = bucket.saturating_add(1);
         }
     }
 
@@ -483,11 +488,11 @@ impl Instance for Server {
         // speaks next. Nobody here could.
         let mut outbox = Outbox::new(&self.channel);
         let mut next = 0;
-        while let Some(bucket) = self.handoffs.next_used(next) {
+        while let Some(position) = self.handoffs.next_used(next) {
             // One at a time: nothing is sent under the bucket's lock.
             loop {
                 let mut notice = None;
-                self.handoffs.visit(bucket, |handed| {
+                next = self.handoffs.visit(position, |handed| {
                     if notice.is_none() && !handed.told && handed.may_be_missed() {
                         handed.told = true;
                         let leaves = Body::NotifyClose { leaves: true };
@@ -499,7 +504,6 @@ impl Instance for Server {
                     None => break,
                 }
             }
-            next = bucket.saturating_add(1);
         }
         self.sent(outbox.send());
         // Without this module the clients' segments would not reach these sockets any more.

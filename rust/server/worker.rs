@@ -8,6 +8,7 @@ use core::net::Ipv4Addr;
 use kernel::prelude::*;
 use thop_core::{
     addr::FlowKey,
+    buckets::POSITIONS,
     deadline::Deadlines,
     rounds,
     wire::{
@@ -200,7 +201,7 @@ impl Server {
             ..
         } = *self.parameters;
         self.handoffs.sweep_part(
-            rounds::slice(self.handoffs.buckets(), linger_ms.min(closed_ms)),
+            rounds::slice(POSITIONS, linger_ms.min(closed_ms)),
             |handed| {
                 if handed.unwatched {
                     if let Some(place) = free.next() {

@@ -94,19 +94,16 @@ fn show_config_error(node: &Node, _record: u64, text: &mut Text<'_>) {
     let _ = node.rejected.lock().write(text);
 }
 
-/// Record 0 is the heading, record n + 1 bucket n.
+/// Record 0 is the heading, record n + 1 what the table has at n.
 fn seek_connections(node: &Node, position: u64) -> Option<u64> {
     if position == 0 {
         return Some(0);
     }
-    let table = &node.switch.table;
-    let first = u32::try_from(position - 1).ok()?;
-    let bucket = table.next_used(first)?;
-    Some(u64::from(bucket) + 1)
+    Some(node.switch.table.seek(position - 1)? + 1)
 }
 
 fn show_connections(node: &Node, record: u64, text: &mut Text<'_>) {
-    let Some(bucket) = record.checked_sub(1) else {
+    let Some(number) = record.checked_sub(1) else {
         let _ = writeln!(
             text,
             "{:<21} {:<21} {:<21} {:<8} {:>8}",
@@ -115,7 +112,7 @@ fn show_connections(node: &Node, record: u64, text: &mut Text<'_>) {
         return;
     };
     let now = now_ms() as u32;
-    node.switch.table.visit(bucket as u32, |connection| {
+    node.switch.table.show(number, |connection| {
         let state = match connection.flow.phase() {
             Phase::Handoff => "handoff",
             Phase::Active => "active",
@@ -254,6 +251,8 @@ fn show_stats(node: &Node, _record: u64, text: &mut Text<'_>) {
     let switch = &node.switch;
     let (chain, longest) = switch.table.chains();
     let _ = writeln!(text, "connections {}", switch.table.len());
+    let _ = writeln!(text, "buckets {}", switch.table.buckets());
+    let _ = writeln!(text, "buckets_no_memory {}", switch.table.no_memory());
     let _ = writeln!(text, "chain {chain}");
     let _ = writeln!(text, "chain_longest {longest}");
     let _ = switch.statistics.write(text);

@@ -87,6 +87,7 @@ use crate::{
 /// What the module was loaded with.
 pub(crate) struct Parameters {
     pub(crate) buckets: u32,
+    pub(crate) most_buckets: u32,
     pub(crate) connections: u32,
     pub(crate) held: u32,
     pub(crate) held_octets: u32,
@@ -125,7 +126,7 @@ pub(crate) struct Switch {
     pub(crate) born_ms: u64,
     /// When the load monitor has something to do, milliseconds since boot; `u64::MAX`: never.
     pub(crate) monitor_ms: Atomic<u64>,
-    /// By the bucket of the key.
+    /// By the hash of the key.
     #[pin]
     pub(crate) agenda: [SpinLockBh<Agenda>; SHARDS],
     /// By the id of the handoff.
@@ -147,7 +148,8 @@ impl Switch {
     ) -> Result<Arc<Self>> {
         let channel = Channel::new(namespace, parameters.protocol, Side::Switch, gate)?;
         let hasher = Hasher::new(parameters.keyed, random::number);
-        let table = Table::unprepared(cache, parameters.buckets, parameters.connections, hasher);
+        let table = Table::unprepared(cache, parameters.buckets, parameters.connections, hasher)
+            .growing(parameters.most_buckets);
         let cluster = KBox::new(Cluster::empty(), memory::may_sleep())?;
         let statistics = Statistics::new()?;
         Arc::pin_init(

@@ -14,6 +14,7 @@ use kernel::{
 };
 use thop_core::{
     addr::FlowKey,
+    buckets::POSITIONS,
     deadline::Deadlines,
     order::sort_by_key,
     packet::Ipv4Tcp,
@@ -113,7 +114,7 @@ impl Questions {
 impl Switch {
     /// Has a handoff looked at later. `false` without memory. Any context.
     pub(crate) fn look_in(&self, key: FlowKey, id: u64, ms: u64) -> bool {
-        let shard = self.table.bucket_of(&key) as usize % SHARDS;
+        let shard = self.table.hash_of(&key) as usize % SHARDS;
         let pushed = self
             .agenda
             .get(shard)
@@ -151,10 +152,14 @@ impl Switch {
         if outbox.send().is_err() {
             self.count(Counter::SendErrors);
         }
+        let tend = self.table.tend(now).map(u64::from);
         self.purge();
         let monitor = self.monitor();
         let table = (!self.table.is_empty()).then_some(next);
-        let next = [table, monitor, leaving].into_iter().flatten().min()?;
+        let next = [table, tend, monitor, leaving]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(next.max(REST_MS) as u32)
     }
 
@@ -286,7 +291,7 @@ impl Switch {
         let mut unwatched = [None; UNWATCHED_MOST];
         let mut free = unwatched.iter_mut();
         self.table.sweep_part(
-            rounds::slice(self.table.buckets(), timeouts.shortest_ms()),
+            rounds::slice(POSITIONS, timeouts.shortest_ms()),
             |connection| {
                 if connection.doubt == Some(UNWATCHED) {
                     if let Some(place) = free.next() {

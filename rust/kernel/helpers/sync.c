@@ -23,6 +23,35 @@ void thop_spin_unlock_bh(spinlock_t *lock)
 	spin_unlock_bh(lock);
 }
 
+/*
+ * Locks what begins with a spinlock, so far into what @where points to, which RCU may free: that waits for whoever has
+ * softirqs disabled. NULL: it points to nothing.
+ */
+void *thop_lock_bh_in(void *const *where, size_t offset)
+{
+	void *array;
+
+	local_bh_disable();
+	/* Paired with the exchange that has put it there: its locks are initialised. */
+	array = smp_load_acquire(where);
+	if (!array) {
+		local_bh_enable();
+		return NULL;
+	}
+	spin_lock((spinlock_t *)(array + offset));
+	return array + offset;
+}
+
+void thop_spin_lock_nested(spinlock_t *lock)
+{
+	spin_lock_nested(lock, SINGLE_DEPTH_NESTING);
+}
+
+void thop_spin_unlock(spinlock_t *lock)
+{
+	spin_unlock(lock);
+}
+
 void thop_bh_disable(void)
 {
 	local_bh_disable();
