@@ -70,7 +70,8 @@ step "each is in the list once"
 on client ss -Htn state established dst "$VIP" | awk '{ print $3 }' | sort >have
 on switch cat /proc/net/thop_switch/connections | awk 'NR > 1 { print $1 }' | sort >listed
 same "listed twice" "$(uniq -d listed | wc -l)" 0
-same "held and not listed" "$(comm -23 have listed | grep -c . || true)" "$(comm -23 have listed | grep -c "^$" || true)"
+# Others may have come or gone in between.
+[ "$(comm -23 have listed | wc -l)" -le 2 ] || fail "not listed: $(comm -23 have listed | head)"
 [ "$(wc -l <have)" -ge $COUNT ] || fail "only $(wc -l <have) connections"
 
 step "they go, and the tables shrink while others come"

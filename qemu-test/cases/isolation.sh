@@ -163,6 +163,8 @@ networks() {
 	echo $((($(kernel_memory) - before) / 20 / 1024))
 	for ((n = 0; n < 20; n++)); do ip netns delete empty$n; done
 }
+unload_modules
+load_modules "$SWITCH_ARGS buckets=65536" "$SERVER_ARGS buckets=65536"
 with=$(networks)
 unload_modules
 without=$(networks)

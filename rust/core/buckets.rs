@@ -87,22 +87,23 @@ pub const fn behind(position: u32, mask: u32) -> u32 {
 }
 
 /// The number by which who goes through a table knows the bucket at a position, in which hashes agree in the bits of `known`: it says
-/// how far the bucket reached, so that the way goes on behind it whatever has become of it.
+/// how far the bucket reached, so that the way goes on behind it whatever has become of it. It is even; the next, which is
+/// odd, stands for what is behind.
 pub const fn number(position: u32, known: u32) -> u64 {
-    (position as u64) << 5 | known.count_ones() as u64
+    ((position as u64) << 5 | known.count_ones() as u64) << 1
 }
 
-/// The position that a number stands for.
+/// The position of the bucket that a number stands for.
 pub const fn position_in(number: u64) -> u32 {
-    (number >> 5) as u32
+    (number >> 6) as u32
 }
 
-/// Where to go on from a number that is one more than one of [`number()`]'s, or from 0.
+/// Where to go on from a number: at its bucket, or behind it.
 pub const fn from_number(number: u64) -> u32 {
     let position = position_in(number);
-    match (number & 31) as u32 {
+    match number & 1 {
         0 => position,
-        bits => behind(position, mask(bits - 1)),
+        _ => behind(position, mask((number >> 1 & 31) as u32)),
     }
 }
 
@@ -329,6 +330,8 @@ mod tests {
             for bucket in (0..1 << bits).step_by(1 << bits.saturating_sub(6)) {
                 let number = number(bucket * width, mask(bits));
                 assert_eq!(position_in(number), bucket * width);
+                // Who has not had it yet begins there once more.
+                assert_eq!(from_number(number), bucket * width);
                 assert_eq!(from_number(number + 1), (bucket + 1) * width);
             }
         }

@@ -224,7 +224,7 @@ impl fmt::Display for LongChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} connections share one bucket of the table: too few buckets (parameter buckets)",
+            "{} connections share one bucket of the table: too few buckets (parameter most_buckets)",
             self.length
         )?;
         if !self.keyed {
@@ -639,8 +639,8 @@ impl<T: Element> Table<T> {
             .map(|(position, _)| position)
     }
 
-    /// For who goes through a table by numbers, as those do who read a file: the first number from `from` on that stands for elements. The next is
-    /// at least one more. None is left out on the way, and only where buckets are merged meanwhile some are met twice.
+    /// For who goes through a table by numbers, as those do who read a file: the first number from `from` on that stands for elements. It may be asked for
+    /// again; the next is at least one more. None is left out on the way, and only where buckets are merged meanwhile some are met twice.
     pub fn seek(&self, from: u64) -> Option<u64> {
         let (position, known) = self
             .first_used(buckets::from_number(from)..POSITIONS)

@@ -13,6 +13,10 @@ use kernel::{
         Arc, //
     },
 };
+use thop_core::buckets::{
+    POSITIONS,
+    SPARSE_MS, //
+};
 use thop_kernel::table::{
     Cache,
     Element,
@@ -136,11 +140,10 @@ fn step(
         }
         5 => {
             // A bucket loses what has a small value.
-            let bucket = table.bucket_of(&key);
             let bound = random.next();
             let mut good = true;
             table.sweep(
-                bucket,
+                table.position_of(&key),
                 |item| item.value < bound,
                 |item| {
                     if let Some(place) = model.get_mut(item.key as usize) {
@@ -149,9 +152,9 @@ fn step(
                     }
                 },
             );
-            good && (0..KEYS as u32)
-                .filter(|key| table.bucket_of(key) == bucket)
-                .all(|key| {
+            // The key's own bucket was swept, and only what was told to be gone is gone.
+            good && table.with(&key, |item| item.value >= bound) != Some(false)
+                && (0..KEYS as u32).all(|key| {
                     table.with(&key, |item| item.value)
                         == model.get(key as usize).copied().flatten()
                 })
@@ -161,16 +164,29 @@ fn step(
             let mut seen = [None; KEYS];
             let mut next = 0;
             let mut good = true;
-            while let Some(bucket) = table.next_used(next) {
-                table.visit(bucket, |item| {
+            while let Some(position) = table.next_used(next) {
+                next = table.visit(position, |item| {
                     if let Some(place) = seen.get_mut(item.key as usize) {
                         good &= place.is_none();
                         *place = Some(item.value);
                     }
                 });
-                next = bucket + 1;
             }
-            good && seen == *model
+            // And the same by numbers.
+            let mut numbered = [None; KEYS];
+            let mut next = 0;
+            while let Some(number) = table.seek(next) {
+                // Who has not had it yet may ask for it again.
+                good &= table.seek(number) == Some(number);
+                table.show(number, |item| {
+                    if let Some(place) = numbered.get_mut(item.key as usize) {
+                        good &= place.is_none();
+                        *place = Some(item.value);
+                    }
+                });
+                next = number + 1;
+            }
+            good && seen == *model && numbered == *model
         }
     }
 }
@@ -196,6 +212,88 @@ mod tests {
             }
             drop(table);
             assert_eq!(alive.load(Relaxed), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn answers_as_an_array_does_while_it_grows_and_shrinks() -> Result {
+        let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let cache = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;
+        for least in [1, 2] {
+            let table = Table::new(cache.clone(), least, 1000, ())?.growing(1024);
+            let mut random = Random::new(u64::from(least) << 30);
+            let mut model = [None; KEYS];
+            let (mut now, mut most, mut shrank) = (1, 0, false);
+            for round in 0..6000 {
+                assert!(step(&mut random, &table, &mut model, &alive, 1000));
+                if round % 600 == 599 {
+                    // Nearly all go, so that it may shrink.
+                    table.sweep_all(
+                        |item| item.key > 1,
+                        |item| {
+                            if let Some(place) = model.get_mut(item.key as usize) {
+                                *place = None;
+                            }
+                        },
+                    );
+                    table.tend(now);
+                    now += SPARSE_MS;
+                }
+                let before = table.buckets();
+                if random.below(3) == 0 {
+                    table.tend(now);
+                    assert!(table.buckets() >= least);
+                    assert!(table.len() <= table.buckets());
+                }
+                most = most.max(table.buckets());
+                shrank |= table.buckets() < before;
+                assert_eq!(table.len() as usize, model.iter().flatten().count());
+                assert_eq!(table.len() as i32, alive.load(Relaxed));
+            }
+            assert!(most > 16 && shrank);
+            assert_eq!(table.no_memory(), 0);
+            drop(table);
+            assert_eq!(alive.load(Relaxed), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_hundred_thousand_have_short_chains_and_their_buckets_go_with_them() -> Result {
+        const COUNT: u32 = 100_000;
+        let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let cache = Arc::new(Cache::new(c"thop_kunit_items")?, GFP_KERNEL)?;
+        let table = Table::new(cache, 16, COUNT, ())?.growing(1 << 20);
+        for key in 0..COUNT {
+            // Three keys have one hash.
+            assert!(table.insert(Item::new(key, 0, &alive)).is_ok());
+            if key % 1000 == 0 {
+                while table.tend(1) == Some(10) {}
+            }
+        }
+        while table.tend(1).is_some() {}
+        assert_eq!(table.buckets(), COUNT);
+        table.sweep_all(
+            |item| {
+                item.value += 1;
+                false
+            },
+            drop,
+        );
+        assert!(table.chains().0 <= 6);
+        for key in 0..COUNT {
+            assert_eq!(table.with(&key, |item| item.value), Some(1));
+        }
+        table.sweep_all(|item| item.key > 10, drop);
+        assert_eq!(table.tend(1), Some(1000));
+        let mut rounds = 0;
+        while table.tend(2 + SPARSE_MS).is_some() && rounds < 10_000_000 {
+            rounds += 1;
+        }
+        assert!(table.buckets() <= 96);
+        for key in 0..=10 {
+            assert_eq!(table.with(&key, |item| item.value), Some(1));
         }
         Ok(())
     }
@@ -290,7 +388,7 @@ mod tests {
         }
         let mut longest = 0;
         for bucket in 0..16 {
-            longest = longest.max(table.sweep(bucket, |_| false, drop));
+            longest = longest.max(table.sweep(bucket * (POSITIONS / 16), |_| false, drop));
         }
         // Three parts of seven buckets are a round of sixteen.
         for round in 1..=3 {
@@ -299,7 +397,7 @@ mod tests {
                 assert_eq!(table.chains().0, if round == 1 { 0 } else { longest });
                 let mut met = 0;
                 table.sweep_part(
-                    7,
+                    POSITIONS / 16 * 7,
                     |item| {
                         item.value += 1;
                         met += 1;
