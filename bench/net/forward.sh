@@ -64,8 +64,8 @@ flowtable_begins() {
 
 thop_begins() {
 	TO=$VIP
-	# A bucket for each, or the default.
-	load_switch "$SWITCH_ARGS buckets=${3:-$(($1 > 65536 ? $1 : 65536))} connections=$(($1 + 65536)) ${2:-}"
+	# The table grows with its connections, unless it is to have so many buckets.
+	load_switch "$SWITCH_ARGS ${3:+buckets=$3 most_buckets=$3} connections=$(($1 + 65536)) ${2:-}"
 	configure <<-END
 		pool web check-interval off
 		server s pool web address $BACK_SERVER:80
