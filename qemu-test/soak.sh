@@ -13,6 +13,22 @@ SECONDS_LONG=$((TIMEOUT / ${SLOW:-1} - REST))
 SEED=${SEED:-$((0x$(od -vAn -N3 -tx1 /dev/urandom | tr -d ' ')))}
 RANDOM=$SEED
 echo "  $SECONDS_LONG s, seed $SEED"
+# Besides nginx, applications that do other things with their sockets, all at the last server.
+eval "plain_$(declare -f default_configuration)"
+default_configuration() {
+	local port
+	plain_default_configuration
+	echo 'pool unruly policy rr'
+	for port in 81 82 83 84; do
+		echo "server u$port pool unruly address $(address "server$SERVERS"):$port"
+	done
+	echo "service unruly address $VIP:8080 pool unruly"
+}
+modprobe tls || true # built in, where there is no module
+spawn "server$SERVERS" python3 "$TOOLS/unruly.py" serve "server$SERVERS" >unruly.out 2>&1
+UNRULY=$SPAWNED
+wait_for 60 grep -q ready unruly.out || { cat unruly.out; fail "no applications"; }
+default_configuration | configure
 accounting_begins
 
 # The kernel's own account, besides that of our caches: sockets, and who holds the modules.
@@ -104,6 +120,8 @@ step "traffic and faults"
 tcp_before=$(sockets TCP)
 begun=$SECONDS
 load_begins soak
+spawn client python3 "$TOOLS/unruly.py" load unruly
+UNRULY_LOAD=$SPAWNED
 declare -A times
 while [ $((SECONDS - begun)) -lt $SECONDS_LONG ]; do
 	fault=${FAULTS[RANDOM % ${#FAULTS[@]}]}
@@ -112,7 +130,9 @@ while [ $((SECONDS - begun)) -lt $SECONDS_LONG ]; do
 	sleep $((RANDOM % 3))
 done
 all_up
+touch unruly.stop
 load_ends
+wait $UNRULY_LOAD || fail "the clients of the other applications"
 
 step "what clients saw"
 awk '{ n[$2 " " $3]++ } END { for (k in n) print "    " n[k], k }' soak.seen | sort -rn
@@ -121,6 +141,14 @@ for fault in "${!times[@]}"; do echo "    ${times[$fault]} times $fault"; done |
 # carried it out, octets of two servers.
 only soak "(GET|PUT|POST) (whole|503|504|408|reset|cut|refused|silent|unreachable)"
 [ "$(outcomes soak "[A-Z]* whole")" -gt 0 ] || fail "no request has succeeded"
+
+sed 's/^/    /' unruly
+for kind in wild tls bound group; do
+	grep -q "^$kind whole" unruly || fail "no answer of the application \"$kind\""
+done
+same "answers of nobody's, and none for a minute" "$(grep -E ' (wrong|silent) ' unruly || true)" ""
+kill $UNRULY
+wait $UNRULY || true
 
 step "after it everything is as before"
 works_again soaked
