@@ -18,7 +18,7 @@ GET_PRANDOM_U32, SK_SELECT_REUSEPORT = 7, 82
 SO_ATTACH_REUSEPORT_CBPF, SO_ATTACH_REUSEPORT_EBPF = 51, 52
 # struct sk_reuseport_md
 MD_HASH = 32
-R0, R1, R2, R3, R4, R6, R10 = 0, 1, 2, 3, 4, 6, 10
+R0, R1, R2, R3, R4, R6, R7, R10 = 0, 1, 2, 3, 4, 6, 7, 10
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -78,6 +78,10 @@ def call(function):
 
 def skip_if_zero(dst, count):
     return instruction(0x15, dst, offset=count)
+
+
+def skip_unless_zero(dst, count):
+    return instruction(0x55, dst, offset=count)
 
 
 LEAVE = instruction(0x95)
