@@ -81,6 +81,7 @@ use crate::{
     },
     messages::ipv4,
     random,
+    reuseport,
     send::{
         be32,
         from_be32, //
@@ -444,19 +445,12 @@ fn find_listener(
             return Err(DropReason::NoListener);
         }
         // The stack will choose again among the group, with the client's view of the connection, or with a program's.
-        let group = bindings::thop_reuseport_group(listener);
-        let size = if group.is_null() {
-            0
-        } else {
-            bindings::thop_reuseport_size(group)
-        };
-        for member in
-            (0..size).map(|index| bindings::thop_reuseport_member(group, index).cast_mut())
-        {
+        let mut members = 0;
+        for member in reuseport::members(listener) {
             prepare(member)?;
+            members += 1;
         }
-        prepare(listener)?;
-        if size <= 1 && bindings::thop_sk_acceptq_is_full(listener) {
+        if members == 1 && bindings::thop_sk_acceptq_is_full(listener) {
             return Err(DropReason::BacklogFull);
         }
         let old =

@@ -21,6 +21,7 @@ use crate::{
     bindings,
     instance::Packet,
     messages::ipv4,
+    reuseport,
     send::be32,
     time::now_ms, //
 };
@@ -67,17 +68,12 @@ pub fn accept_queue(
         if listener.is_null() || bindings::thop_sk_is_mptcp(listener) {
             return None;
         }
-        let group = bindings::thop_reuseport_group(listener);
-        if group.is_null() {
-            return Some(queue_of(listener));
-        }
         let mut sum = AcceptQueue {
             waiting: 0,
             limit: 0,
         };
-        for index in 0..bindings::thop_reuseport_size(group) {
-            // Below the size that was read, all members are or were in place.
-            let member = queue_of(bindings::thop_reuseport_member(group, index));
+        for member in reuseport::members(listener) {
+            let member = queue_of(member);
             sum.waiting = sum.waiting.saturating_add(member.waiting);
             sum.limit = sum.limit.saturating_add(member.limit);
         }

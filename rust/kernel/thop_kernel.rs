@@ -48,6 +48,7 @@ pub mod load;
 pub mod memory;
 pub mod messages;
 pub mod random;
+mod reuseport;
 pub mod segment;
 pub mod send;
 pub mod skb;

@@ -173,6 +173,11 @@ impl Handed {
         }
     }
 
+    /// Whether a socket may be made for it now.
+    pub(crate) fn may_be_born(&self, now_ms: u64) -> bool {
+        self.phase == Phase::Adopting && now_ms < self.lease_ms
+    }
+
     /// Whether the socket may not speak to the client now.
     pub(crate) fn must_be_silent(&self, now_ms: u64) -> bool {
         match self.phase {

@@ -223,8 +223,9 @@ impl Server {
 impl Adopter for Server {
     fn wanted(&self, connection: &FlowKey, name: Name) -> Option<Endpoint> {
         self.named(connection, name, |handed| {
-            let wanted = handed.phase == Phase::Adopting && now_ms() < handed.lease_ms;
-            wanted.then_some(handed.parties.server)
+            handed
+                .may_be_born(now_ms())
+                .then_some(handed.parties.server)
         })?
     }
 
@@ -237,7 +238,7 @@ impl Adopter for Server {
 
     fn passes(&self, connection: &FlowKey, name: Name, cpu: u32) -> bool {
         let passes = self.named(connection, name, |handed| {
-            let passes = handed.phase == Phase::Adopting && now_ms() < handed.lease_ms;
+            let passes = handed.may_be_born(now_ms());
             if passes {
                 handed.passed = Some(cpu);
             }
@@ -360,10 +361,7 @@ impl Instance for Server {
         // While there is anything, age is looked after.
         let next = next.unwrap_or(u64::from(SLICE_MS)).min(u64::from(SLICE_MS)) as u32;
         let next = (!self.handoffs.is_empty()).then_some(next.max(1));
-        [self.handoffs.tend(now), next]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.handoffs.tend(now), next].into_iter().flatten().min()
     }
 
     fn elsewhere<'a>(&self, mut packet: Packet<'a>) -> Verdict<'a> {
