@@ -39,6 +39,43 @@ once() {
 }
 sockets() { on server1 ss -Htn state established src "$1" | wc -l; }
 
+step "tables that translate others' connections, as Docker, libvirt and kube-proxy have them: requests are served"
+on server1 nft -f - <<-'NFT'
+	table ip others {
+		chain p {
+			type nat hook prerouting priority dstnat;
+			ip daddr 172.17.0.2 tcp dport 8080 dnat to 172.17.0.3:80
+		}
+		chain s {
+			type nat hook postrouting priority srcnat;
+			ip saddr 172.17.0.0/16 oifname != "docker0" masquerade
+		}
+	}
+	table ip firewall {
+		chain c {
+			type filter hook input priority filter;
+			ct state invalid counter drop
+		}
+	}
+NFT
+pool_of 1 | unchecked | configure
+acquaint
+for method in GET POST GET POST; do
+	same "$method" "$(fetch "/any/others-$method" -X $method)" "200 server1"
+done
+# What the stack has of one connection lies where that of another was, if several begin at once.
+py client <<'PY'
+from http_client import *
+
+clients = [Client() for _ in range(8)]
+for c in clients:
+    same("the server", c.ask("/any/at-once").server, "server1")
+PY
+same "refusals" "$(stat_server 1 refused_packet_filter)" 0
+on client curl -sS -m 20 "http://$VIP/1m" -o got && cmp got "$WWW/files/1m" || fail "a response is not whole"
+on server1 nft delete table ip others
+on server1 nft delete table ip firewall
+
 n=0
 for how in "redirect to :8080" "dnat to $SERVER1:8080" "dnat to 127.0.0.1:9090" "dnat to 10.0.0.60:80" "dnat to $VIP:8080"; do
 	n=$((n + 1))

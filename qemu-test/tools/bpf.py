@@ -88,12 +88,20 @@ LEAVE = instruction(0x95)
 
 
 def program(kind, *instructions):
-    """Loads it. When the verifier refuses, its log is in the error."""
+    """Loads it. When the verifier refuses, what it says is in the error."""
     code = b"".join(instructions)
-    code, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
-    log = ctypes.create_string_buffer(1 << 16)
+    count, code, licence = len(code) // 8, ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
+    log = ctypes.create_string_buffer(1 << 20)
+
+    def load_program(level):
+        room = (level, len(log), ctypes.addressof(log)) if level else (0, 0, 0)
+        return bpf(PROG_LOAD, struct.pack("<IIQQIIQ", kind, count, ctypes.addressof(code), ctypes.addressof(licence), *room))
+
     try:
-        return bpf(PROG_LOAD, struct.pack("<IIQQIIQ", kind, len(code) // 8, ctypes.addressof(code), ctypes.addressof(licence),
-                                          1, len(log), ctypes.addressof(log)))
+        return load_program(0)
     except OSError as error:
+        try:
+            load_program(1)
+        except OSError:
+            pass
         raise SystemExit(f"FAIL: a BPF program is refused: {error}: {log.value.decode()}")

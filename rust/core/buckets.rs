@@ -90,7 +90,7 @@ pub const fn behind(position: u32, mask: u32) -> u32 {
 /// how far the bucket reached, so that the way goes on behind it whatever has become of it. It is even; the next, which is
 /// odd, stands for what is behind.
 pub const fn number(position: u32, known: u32) -> u64 {
-    ((position as u64) << 5 | known.count_ones() as u64) << 1
+    (((position as u64) << 5) | known.count_ones() as u64) << 1
 }
 
 /// The position of the bucket that a number stands for.
@@ -103,7 +103,7 @@ pub const fn from_number(number: u64) -> u32 {
     let position = position_in(number);
     match number & 1 {
         0 => position,
-        _ => behind(position, mask((number >> 1 & 31) as u32)),
+        _ => behind(position, mask(((number >> 1) & 31) as u32)),
     }
 }
 

@@ -232,9 +232,11 @@ impl Channel {
         let at = if sealed.is_some() { SEAL_LEN } else { 0 };
         let inner = octets.get(at..).ok_or(SHORT)?;
         // Another module in this namespace may be meant, which has keys and epochs of its own.
-        let foreign = match (&sealed, inner) {
-            (Some((seal, _)), []) => !self.gate.is_for_us(seal),
-            _ => self.side.hears(inner) == Some(false),
+        let foreign = match (&sealed, self.side.hears(inner)) {
+            (_, Some(hears)) => !hears,
+            // It has no kind: the seal says whom it is for.
+            (Some((seal, _)), None) => !self.gate.is_for_us(seal),
+            (None, None) => false,
         };
         if sealed.is_some() && foreign {
             return Err(Refused::Foreign);

@@ -16,6 +16,7 @@ use thop_core::wire::{
     Monitor, //
 };
 use thop_kernel::{
+    gate::Denied,
     instance::{
         Packet,
         Verdict, //
@@ -69,6 +70,12 @@ impl Switch {
             // A server may live in the same namespace.
             Err(Refused::Foreign) => {
                 self.count(Counter::Foreign);
+                return packet.accept();
+            }
+            // Where there never was a service a server may live, and it says what it thinks of this.
+            Err(Refused::Malformed(_) | Refused::Denied(Denied::NoKey))
+                if !self.table.is_prepared() =>
+            {
                 return packet.accept();
             }
             Err(Refused::Malformed(how)) => {

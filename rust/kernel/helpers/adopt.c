@@ -105,6 +105,7 @@ bool thop_syncookies_on(struct net *net)
 bool thop_reqsk_attach(struct sk_buff *skb, struct net *net, const struct thop_reqsk_attrs *a)
 {
 	const struct request_sock_ops *ops = tcp_prot.rsk_prot;
+	const struct tcphdr *th = (const void *)ip_hdr(skb) + ip_hdrlen(skb);
 	struct inet_request_sock *ireq;
 	struct tcp_request_sock *treq;
 	struct request_sock *req;
@@ -138,6 +139,12 @@ bool thop_reqsk_attach(struct sk_buff *skb, struct net *net, const struct thop_r
 	ireq->ireq_state = TCP_NEW_SYN_RECV;
 	write_pnet(&ireq->ireq_net, net);
 	ireq->ireq_family = AF_INET;
+	/* For hooks on the way that compare them, as nf_nat_ipv4_local_in() does; cookie_tcp_reqsk_init() sets them anew. */
+	ireq->ir_loc_addr = ip_hdr(skb)->daddr;
+	ireq->ir_rmt_addr = ip_hdr(skb)->saddr;
+	ireq->ir_num = ntohs(th->dest);
+	ireq->ir_rmt_port = th->source;
+	ireq->ir_iif = 0;
 	ireq->no_srccheck = 0;
 	ireq->snd_wscale = a->snd_wscale;
 	ireq->rcv_wscale = a->rcv_wscale;
