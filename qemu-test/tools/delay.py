@@ -21,8 +21,8 @@ PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 KPROBE, PROG_ARRAY = 2, 3
 KTIME_GET_NS, TAIL_CALL = 5, 12
 SET_BPF, ENABLE = 0x40042408, 0x2400
-# As often a program may call another in its own place (MAX_TAIL_CALL_CNT), and some ten milliseconds together.
-CALLS = 10_000 // int(os.environ.get("SLOW", 1))
+# 33 times a program may call itself in its own place (MAX_TAIL_CALL_CNT): some ten milliseconds together.
+CALLS = 1_000 // int(os.environ.get("SLOW", 1))
 
 
 def waiting():

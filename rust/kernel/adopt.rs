@@ -57,6 +57,7 @@ use thop_core::{
         parse_ipv4,
         Flags,
         Ipv4Tcp,
+        Segment,
         TcpChecksum,
         MAX_WRITTEN, //
     },
@@ -217,9 +218,7 @@ impl LiveSocket {
         // SAFETY: By the type invariant; process context, and the lock is held where it must be.
         unsafe {
             bindings::thop_lock_sock(sk);
-            if bindings::thop_sk_state(sk) as u32 != bindings::TCP_CLOSE {
-                bindings::thop_sk_end_reading(sk);
-            }
+            bindings::thop_sk_end_reading(sk);
             bindings::release_sock(sk);
             // Whatever protocol is above it, and also for a socket that its application has closed, which would have nobody
             // to free it otherwise. It looks at the state itself.
@@ -350,14 +349,6 @@ unsafe fn send_up<T: Adopter>(
         ptr::copy_nonoverlapping(headers.as_ptr(), at.cast::<u8>(), len);
         // The octets were checked by the message's own checksum.
         bindings::thop_skb_set_unnecessary(skb);
-        // Several segments of the client in one packet: said so, or TCP takes it for one.
-        let payload = segment.payload_len as u32;
-        let size = u32::from(state.mss)
-            .min(bindings::thop_skb_dev_mtu(skb).saturating_sub(len as u32))
-            .max(1);
-        if payload > size {
-            bindings::thop_skb_set_segments(skb, size, payload.div_ceil(size));
-        }
         if !bindings::thop_reqsk_attach(skb, net, &attributes) {
             return Err(DropReason::NoMemory);
         }
@@ -378,13 +369,14 @@ pub fn arrive<'a, T: Adopter>(instance: &T, mut packet: Passing<'a>) -> Verdict<
     };
     let len = packet.skb().len();
     // What has been made longer or shorter on its way is read as it is now.
-    let connection = match packet.skb().pull(MAX_WRITTEN.min(len as usize)) {
-        Some(octets) => parse_ipv4(octets, len).map(|segment| segment.key).ok(),
+    let segment = match packet.skb().pull(MAX_WRITTEN.min(len as usize)) {
+        Some(octets) => parse_ipv4(octets, len).ok(),
         None => None,
     };
-    let Some(connection) = connection else {
+    let Some(segment) = segment else {
         return packet.drop();
     };
+    let connection = segment.key;
     let passes = Softirq::disabled(|_| {
         let server = instance.wanted(&connection, name)?;
         if T::slot().is_ending() {
@@ -401,6 +393,7 @@ pub fn arrive<'a, T: Adopter>(instance: &T, mut packet: Passing<'a>) -> Verdict<
         // SAFETY: The packet is the hook's, and has a request of ours. The listener is valid within the present RCU read-side
         // section, and nothing is between this hook and TCP that may keep the packet for longer.
         unsafe { bindings::thop_skb_set_listener(packet.as_ptr(), listener) };
+        say_segments(&packet, &segment);
         // SAFETY: Softirqs are disabled, so it stays the same.
         let cpu = unsafe { bindings::thop_this_cpu() };
         instance.passes(&connection, name, cpu).then_some(())
@@ -408,6 +401,21 @@ pub fn arrive<'a, T: Adopter>(instance: &T, mut packet: Passing<'a>) -> Verdict<
     match passes {
         Some(()) => packet.accept(),
         None => packet.drop(),
+    }
+}
+
+/// Several segments of the client in one packet: said so, or TCP takes it for one. Not before, as there may be who cuts such a packet
+/// up on its way, or sends a copy of it elsewhere; the pieces would have no request.
+fn say_segments(packet: &Passing<'_>, segment: &Segment) {
+    let skb = packet.as_ptr();
+    let payload = segment.payload_len;
+    // SAFETY: The packet is the hook's, has a request of ours and has come in, so it has a device.
+    unsafe {
+        let room = bindings::thop_skb_dev_mtu(skb).saturating_sub(segment.headers_len() as u32);
+        let size = u32::from(bindings::thop_skb_mss(skb)).min(room).max(1);
+        if payload > size {
+            bindings::thop_skb_set_segments(skb, size, payload.div_ceil(size));
+        }
     }
 }
 

@@ -104,6 +104,7 @@ bool thop_skb_is_for_us(const struct sk_buff *skb);
 /* With br_netfilter: PRE_ROUTING is shown a frame that is still in a bridge; and it has been shown that alone (ip_sabotage_in()). */
 bool thop_skb_is_in_bridge(const struct sk_buff *skb);
 bool thop_skb_was_in_bridge(const struct sk_buff *skb);
+void thop_skb_orphan(struct sk_buff *skb);
 bool thop_skb_is_host(const struct sk_buff *skb);
 void thop_skb_detach(struct sk_buff *skb);
 struct net_device *thop_skb_dev(const struct sk_buff *skb);
@@ -279,6 +280,7 @@ u64 thop_skb_name(const struct sk_buff *skb);
 void thop_skb_set_listener(struct sk_buff *skb, struct sock *listener);
 bool thop_skb_is_prefetched(struct sk_buff *skb);
 unsigned int thop_skb_dev_mtu(const struct sk_buff *skb);
+u16 thop_skb_mss(const struct sk_buff *skb);
 void thop_skb_set_segments(struct sk_buff *skb, unsigned int size, unsigned int count);
 int thop_deliver_local(struct net *net, struct sk_buff *skb);
 unsigned int thop_this_cpu(void);

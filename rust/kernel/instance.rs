@@ -37,6 +37,7 @@ use kernel::{
     },
     prelude::*,
     sync::atomic::{
+        Acquire,
         Atomic,
         Full,
         Relaxed,
@@ -174,6 +175,8 @@ pub trait Instance: Sized + Send + Sync + 'static {
 pub struct Slot<T: Instance> {
     id: UnsafeCell<u32>,
     shared: Atomic<*mut T::Shared>,
+    /// Whether every namespace has its place.
+    ready: Atomic<bool>,
     ending: Atomic<bool>,
     _instances: PhantomData<T>,
 }
@@ -189,6 +192,7 @@ impl<T: Instance> Slot<T> {
         Self {
             id: UnsafeCell::new(0),
             shared: Atomic::new(ptr::null_mut()),
+            ready: Atomic::new(false),
             ending: Atomic::new(false),
             _instances: PhantomData,
         }
@@ -212,10 +216,10 @@ impl<T: Instance> Slot<T> {
     /// `net` is valid, and the caller keeps the instance from going while it uses the reference, by
     /// being in an RCU read-side section or by being one of the instance's own callbacks.
     pub(crate) unsafe fn find<'a>(&self, net: *mut bindings::net) -> Option<&'a T> {
-        if self.shared.load(Relaxed).is_null() {
+        if !self.ready.load(Acquire) {
             return None;
         }
-        // SAFETY: The module is registered, so the place exists; by the function's requirements.
+        // SAFETY: The module is registered, so the place exists, as was just seen; by the function's requirements.
         unsafe { (*Registration::<T>::place(net)).as_ref() }.map(|holder| &holder.state)
     }
 }
@@ -253,8 +257,9 @@ impl<T: Instance> Registration<T> {
             .cmpxchg(ptr::null_mut(), ours, Full)
             .map_err(|_| EBUSY)?;
         let registered = Self::register(slot);
-        if registered.is_err() {
-            slot.shared.store(ptr::null_mut(), Release);
+        match registered {
+            Ok(_) => slot.ready.store(true, Release),
+            Err(_) => slot.shared.store(ptr::null_mut(), Release),
         }
         Ok(Self {
             operations: registered?,
@@ -404,6 +409,7 @@ impl<T: Instance> Drop for Registration<T> {
         // goes.
         // SAFETY: Process context, no locks.
         unsafe { bindings::rcu_barrier() };
+        T::slot().ready.store(false, Relaxed);
         // Whoever takes the slot next comes after all that.
         T::slot().shared.store(ptr::null_mut(), Release);
     }

@@ -42,17 +42,24 @@ pub fn tcp_options(octets: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), Ba
     })
 }
 
-/// Whether a packet with these IPv4 options may be forwarded as it is: its options ask nothing of a router.
+/// Whether a packet with these IPv4 options may be forwarded as it is: its options do not say where it is to go.
 ///
-/// So it may with those that only fill, and with labels (basic security, RFC 1108; CIPSO, FIPS 188), which say something of the packet and
-/// not of its way. Source routes name where it is to go, which is for the switch to say; RFC 7126, sections 4.3 to 4.5, advises to drop
-/// those, record routes and time stamps. Anything else is dropped, too, and so is what is no list of options.
+/// So it may with those that only fill, with labels (basic security, RFC 1108; CIPSO, FIPS 188), which say something of the packet and not of its way,
+/// and with those by which routers note that they had it: this one does not. Source routes name where a packet is to go, which is for the
+/// switch to say (RFC 7126, sections 4.3 and 4.4, advises to drop them). Anything else is dropped, too, and so is what is no list of options.
 pub fn ip_options_may_pass(octets: &[u8]) -> bool {
+    const RECORD_ROUTE: u8 = 7;
+    const TIMESTAMP: u8 = 68;
     const BASIC_SECURITY: u8 = 130;
     const CIPSO: u8 = 134;
 
     // They have the form of TCP's.
-    tcp_options(octets).all(|option| matches!(option, Ok((BASIC_SECURITY | CIPSO, _))))
+    tcp_options(octets).all(|option| {
+        matches!(
+            option,
+            Ok((RECORD_ROUTE | TIMESTAMP | BASIC_SECURITY | CIPSO, _))
+        )
+    })
 }
 
 /// The timestamps in TCP options: TSval and TSecr. The first counts.

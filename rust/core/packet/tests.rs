@@ -231,8 +231,11 @@ fn ip_options_that_ask_something_of_routers_are_found() {
     assert!(passes(&[134, 6, 0, 0, 0, 1, 0, 0]));
     assert!(passes(&[1, 130, 3, 0xab]));
     assert!(passes(&[0, 131, 3, 4]));
-    // Loose and strict source route, record route, time stamp, router alert, and one that nobody knows.
-    for kind in [131, 137, 7, 68, 148, 30] {
+    // Record route and time stamps.
+    assert!(passes(&[7, 7, 4, 0, 0, 0, 0, 0]));
+    assert!(passes(&[1, 68, 8, 5, 0, 0, 0, 0, 0]));
+    // Loose and strict source route, router alert, and one that nobody knows.
+    for kind in [131, 137, 148, 30] {
         assert!(!passes(&[kind, 4, 4, 0]), "{kind}");
         assert!(
             !passes(&[1, 134, 3, 0, kind, 3, 4, 0]),

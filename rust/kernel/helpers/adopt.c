@@ -193,6 +193,12 @@ unsigned int thop_skb_dev_mtu(const struct sk_buff *skb)
 	return READ_ONCE(skb->dev->mtu);
 }
 
+/* Of one that thop_reqsk_attach() was called for. */
+u16 thop_skb_mss(const struct sk_buff *skb)
+{
+	return inet_reqsk(skb->sk)->mss;
+}
+
 void thop_skb_set_segments(struct sk_buff *skb, unsigned int size, unsigned int count)
 {
 	skb_shinfo(skb)->gso_size = size;
@@ -304,16 +310,23 @@ void thop_sock_hold(struct sock *sk)
 }
 
 /*
- * The socket is locked. Who reads from it finds an orderly end, and no octet that it has not read yet. A socket with an upper
+ * The socket is locked, and may be closed. Who reads from it finds an orderly end, and no octet that it has not read yet. A socket with an upper
  * layer protocol keeps those: that may refer to them.
  */
 void thop_sk_end_reading(struct sock *sk)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
 
-	sock_set_flag(sk, SOCK_DONE);
-	if (inet_csk(sk)->icsk_ulp_ops)
-		return;
-	__skb_queue_purge(&sk->sk_receive_queue);
-	WRITE_ONCE(tp->copied_seq, tp->rcv_nxt);
+	/* One that waits to be accepted, inet_csk_listen_stop() ends under this lock alone. */
+	local_bh_disable();
+	bh_lock_sock(sk);
+	if (sk->sk_state != TCP_CLOSE) {
+		sock_set_flag(sk, SOCK_DONE);
+		if (!inet_csk(sk)->icsk_ulp_ops) {
+			__skb_queue_purge(&sk->sk_receive_queue);
+			WRITE_ONCE(tp->copied_seq, tp->rcv_nxt);
+		}
+	}
+	bh_unlock_sock(sk);
+	local_bh_enable();
 }

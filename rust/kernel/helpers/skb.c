@@ -70,6 +70,11 @@ bool thop_skb_was_in_bridge(const struct sk_buff *skb)
 #endif
 }
 
+void thop_skb_orphan(struct sk_buff *skb)
+{
+	skb_orphan(skb);
+}
+
 bool thop_skb_is_host(const struct sk_buff *skb)
 {
 	return skb->pkt_type == PACKET_HOST;

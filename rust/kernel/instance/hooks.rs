@@ -462,6 +462,10 @@ unsafe extern "C" fn local_in_callback<T: Instance>(
     unsafe {
         // PRE_ROUTING saw it in a bridge only. Should it have seen it since, what was accepted there is accepted again.
         if bindings::thop_skb_was_in_bridge(skb) {
+            // A socket that was found by the packet's addresses is not that of what it is rewritten to.
+            if !bindings::thop_skb_is_prefetched(skb) {
+                bindings::thop_skb_orphan(skb);
+            }
             let verdict = pre_routing_callback::<T>(context, skb, state);
             if verdict != bindings::NF_ACCEPT {
                 return verdict;
