@@ -36,11 +36,12 @@ undecided() {
 	wait $DECIDER || true
 }
 
-# posts NAME COUNT: as many POSTs, at the same time.
+# posts NAME COUNT: as many POSTs, at the same time, with the field MORE.
+MORE="X-Field: short"
 posts() {
 	local i pids=()
 	for ((i = 0; i < $2; i++)); do
-		spawn client curl -sS -m 40 -o /dev/null -w '%{http_code} %header{x-server} %{time_total}\n' -d x=y "http://$VIP/post?$1-$i." \
+		spawn client curl -sS -m 40 -o /dev/null -w '%{http_code} %header{x-server} %{time_total}\n' -H "$MORE" -d x=y "http://$VIP/post?$1-$i." \
 			>"answer.$1.$i"
 		pids+=($SPAWNED)
 	done
@@ -84,6 +85,10 @@ for hook in prerouting input; do
 	posts "soon-$hook" 4
 	once "soon-$hook" 4
 	[ "$(grep -c ^packet decided)" -ge 4 ] || fail "nothing was queued"
+	# Who decides without NFQA_CFG_F_GSO is given large packets in pieces, but not this one.
+	MORE="X-Field: $(printf 'x%.0s' {1..4000})" posts "long-$hook" 2
+	once "long-$hook" 2
+	same "$hook: who has answered requests of several segments" "$(cut -d' ' -f2 answer.long-"$hook".* | sort | uniq -c | xargs)" "2 server1"
 	undecided
 
 	step "$hook: dropped by user space"
