@@ -50,14 +50,19 @@ step "the same when connections are tracked, in the bridge and behind it"
 for node in switch server1; do
 	on $node nft -f - <<-NFT
 		table ip firewall {
+			counter begun { }
 			chain input {
 				type filter hook input priority 0; policy accept;
 				ct state invalid counter drop
+				ip daddr $VIP ct state new counter name begun
 			}
 		}
 	NFT
 done
 whole "both bridges, with tracking"
+# A connection begins once, with its request.
+begun=$(on server1 nft list counter ip firewall begun | awk '/packets/ { print $2 }')
+[ "$begun" -ge 6 ] && [ "$begun" -le 12 ] || fail "of 6 connections, $begun segments were new ones"
 py client <<'PY'
 from http_client import *
 

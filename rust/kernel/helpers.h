@@ -105,6 +105,8 @@ bool thop_skb_is_for_us(const struct sk_buff *skb);
 bool thop_skb_is_in_bridge(const struct sk_buff *skb);
 bool thop_skb_was_in_bridge(const struct sk_buff *skb);
 void thop_skb_orphan(struct sk_buff *skb);
+__be32 thop_skb_daddr(const struct sk_buff *skb);
+void thop_skb_untrack(struct sk_buff *skb);
 bool thop_skb_is_host(const struct sk_buff *skb);
 void thop_skb_detach(struct sk_buff *skb);
 struct net_device *thop_skb_dev(const struct sk_buff *skb);

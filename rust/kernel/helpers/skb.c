@@ -70,6 +70,16 @@ bool thop_skb_was_in_bridge(const struct sk_buff *skb)
 #endif
 }
 
+__be32 thop_skb_daddr(const struct sk_buff *skb)
+{
+	return ip_hdr(skb)->daddr;
+}
+
+void thop_skb_untrack(struct sk_buff *skb)
+{
+	nf_reset_ct(skb);
+}
+
 void thop_skb_orphan(struct sk_buff *skb)
 {
 	skb_orphan(skb);

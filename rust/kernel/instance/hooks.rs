@@ -466,9 +466,17 @@ unsafe extern "C" fn local_in_callback<T: Instance>(
             if !bindings::thop_skb_is_prefetched(skb) {
                 bindings::thop_skb_orphan(skb);
             }
+            let to = bindings::thop_skb_daddr(skb);
             let verdict = pre_routing_callback::<T>(context, skb, state);
             if verdict != bindings::NF_ACCEPT {
                 return verdict;
+            }
+            if bindings::thop_skb_daddr(skb) != to {
+                // It is for another address now, and has a route: what keeps state of connections must see that from the beginning.
+                // Here it comes again, and nothing is to be rewritten any more.
+                bindings::thop_skb_untrack(skb);
+                bindings::thop_deliver_local((*state).net, skb);
+                return bindings::NF_STOLEN;
             }
         }
         call(context, skb, state, T::local_in)
