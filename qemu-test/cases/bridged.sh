@@ -62,6 +62,7 @@ done
 whole "both bridges, with tracking"
 # A connection begins once, with its request.
 begun=$(on server1 nft list counter ip firewall begun | awk '/packets/ { print $2 }')
+echo "    $begun segments"
 [ "$begun" -ge 6 ] && [ "$begun" -le 12 ] || fail "of 6 connections, $begun segments were new ones"
 py client <<'PY'
 from http_client import *
