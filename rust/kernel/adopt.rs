@@ -272,10 +272,8 @@ pub fn adopt<'a, T: Adopter>(
     let namespace = packet.namespace();
     let (datagram, verdict) = packet.steal();
     // SAFETY: It was a packet of this call's, which has come in.
-    (
-        unsafe { send_up::<T>(namespace, datagram, handed) },
-        verdict,
-    )
+    let sent = unsafe { send_up::<T>(namespace, datagram, handed) };
+    (sent, verdict)
 }
 
 /// As [`adopt()`].

@@ -56,6 +56,7 @@ void thop_spin_unlock_bh(spinlock_t *lock);
 void *thop_lock_bh_in(void *const *where, size_t offset);
 void thop_spin_lock_nested(spinlock_t *lock);
 void thop_spin_unlock(spinlock_t *lock);
+void thop_smp_rmb(void);
 void thop_bh_disable(void);
 void thop_bh_enable(void);
 u64 thop_rcu_begin(void);

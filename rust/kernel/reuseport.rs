@@ -24,9 +24,10 @@ pub(crate) unsafe fn members(
             (group, bindings::thop_reuseport_size(group))
         }
     };
-    // SAFETY: By the function's requirements. Below the size that was read, all members are or were in place.
-    let members = (0..size)
-        .map(move |index| unsafe { bindings::thop_reuseport_member(group, index) }.cast_mut());
+    let members = (0..size).map(move |index| {
+        // SAFETY: By the function's requirements. Below the size that was read, all members are or were in place.
+        unsafe { bindings::thop_reuseport_member(group, index) }.cast_mut()
+    });
     let alone = iter::once(listener).filter(move |_| group.is_null());
     members.chain(alone)
 }

@@ -265,6 +265,8 @@ pub struct Table<T: Element> {
     /// Where a sweep by parts goes on, and the longest chain that this round of it has left so far.
     part: Atomic<u32>,
     part_longest: Atomic<u32>,
+    /// Odd while elements move from one bucket to another.
+    moves: Atomic<u32>,
     cache: Arc<Cache<T>>,
 }
 
@@ -322,6 +324,7 @@ impl<T: Element> Table<T> {
             swept: Atomic::new(0),
             part: Atomic::new(0),
             part_longest: Atomic::new(0),
+            moves: Atomic::new(0),
             cache,
         }
     }
@@ -728,6 +731,7 @@ impl<'a, T: Element> Buckets<'a, T> {
     /// Whether the bucket of what has this hash has an element, as seen without locks, and the bits that it knows.
     fn peek(&self, hash: u32, _rcu: &rcu::Guard) -> (bool, u32) {
         let table = self.table;
+        let moves = table.moves.load(Acquire);
         let mut index = hash & table.mask.load(Relaxed);
         loop {
             let (segment, at) = buckets::place(index, table.bounds.least);
@@ -745,8 +749,11 @@ impl<'a, T: Element> Buckets<'a, T> {
             }
             // SAFETY: The pointer is only compared.
             let used = unsafe { !ptr::read_volatile(bucket.first.get()).is_null() };
-            // What looks empty while its elements are on the move is none that can be passed over.
-            return (used || bucket.known.load(Acquire) != known, known);
+            // Paired with `move_between()`: what looks empty while elements are on the move is none that can be passed over.
+            // SAFETY: No requirements.
+            unsafe { bindings::thop_smp_rmb() };
+            let moved = moves % 2 == 1 || table.moves.load(Relaxed) != moves;
+            return (used || moved, known);
         }
     }
 
@@ -864,7 +871,9 @@ impl<'a, T: Element> Buckets<'a, T> {
         unsafe { bindings::thop_spin_lock_nested(bucket.lock.get()) };
         // INVARIANT: Just locked. It is unlocked below, and not when it is dropped, as softirqs stay disabled.
         let mut high = mem::ManuallyDrop::new(Chain { bucket });
+        self.table.moves.fetch_add(1, Full);
         f(&mut low, &mut high);
+        self.table.moves.fetch_add(1, Full);
         // SAFETY: Locked above.
         unsafe { bindings::thop_spin_unlock(bucket.lock.get()) };
     }

@@ -71,3 +71,8 @@ bool thop_rcu_is_over(u64 cookie)
 {
 	return poll_state_synchronize_rcu(cookie);
 }
+
+void thop_smp_rmb(void)
+{
+	smp_rmb();
+}
