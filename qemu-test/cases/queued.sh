@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Packet filters at a server that ask user space, as inline intrusion prevention does, or that drop: a request is carried out by
 # one server and no other, whatever the verdict is and whenever it comes.
-# run: --servers 2 --timeout 180
+# run: --servers 2 --timeout 300
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
