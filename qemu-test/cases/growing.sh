@@ -5,7 +5,7 @@
 set -euo pipefail
 . "$TOOLS/helpers.sh"
 
-COUNT=400
+COUNT=200
 LEAST=4
 ARGS="buckets=$LEAST linger_ms=1000 closed_ms=2000"
 

@@ -135,7 +135,7 @@ def load(path):
                 body = response.read()
                 kind = response.getheader("X-Kind", "-")
                 count(kind, "wrong" if response.status == 200 and not whole(body) else
-                      "whole" if response.status == 200 else response.status)
+                      "whole" if response.status == 200 else str(response.status))
                 time.sleep(PAUSE_S * random.random() * 10)
         except TimeoutError:
             count(kind, "silent")
