@@ -139,7 +139,7 @@ bool thop_reqsk_attach(struct sk_buff *skb, struct net *net, const struct thop_r
 	ireq->ireq_state = TCP_NEW_SYN_RECV;
 	write_pnet(&ireq->ireq_net, net);
 	ireq->ireq_family = AF_INET;
-	/* For hooks on the way that compare them, as nf_nat_ipv4_local_in() does; cookie_tcp_reqsk_init() sets them anew. */
+	/* For hooks on the way that compare them, as nf_nat_ipv4_local_in() does; cookie_v4_check() sets them anew. */
 	ireq->ir_loc_addr = ip_hdr(skb)->daddr;
 	ireq->ir_rmt_addr = ip_hdr(skb)->saddr;
 	ireq->ir_num = ntohs(th->dest);
